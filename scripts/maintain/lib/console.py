@@ -1,0 +1,120 @@
+"""How every command talks: results on stdout, talk on stderr, one way to end.
+
+A command is a click command whose callback is wrapped by :func:`tool`; it gets ``--json`` and ``--quiet``,
+prints its result with :func:`emit` and lets :class:`ToolError` rise.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from maintain.lib.errors import Exit, ToolError
+from maintain.lib.files import from_oserror
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """One line of talk on stderr, dropped by ``--quiet``; never markup, so paths with brackets stay whole."""
+    err.print(text, markup=False)
+
+
+def emit(result: Any, text: Callable[[], None], *, as_json: bool) -> None:
+    """Print a command's result: ``result`` as JSON, or whatever ``text`` writes to :data:`out`."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+    else:
+        text()
+
+
+def progress() -> Progress:
+    """A progress display on stderr that is silent unless stderr is a terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=err,
+        disable=err.quiet or not err.is_terminal,
+        transient=True,
+    )
+
+
+def tool(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json`` and ``--quiet`` to a click callback and apply them; pass ``as_json`` on."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+    @click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
+    @functools.wraps(function)
+    def wrapper(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> Any:
+        err.quiet = quiet
+        try:
+            return function(*args, as_json=as_json, **kwargs)
+        except ToolError as error:
+            report(error, as_json=as_json)
+            raise click.exceptions.Exit(int(error.exit_code)) from error
+        except OSError as error:
+            if error.filename is None and error.errno is None:
+                raise
+            failure = from_oserror(error, Path(error.filename or "."))
+            report(failure, as_json=as_json)
+            raise click.exceptions.Exit(int(failure.exit_code)) from error
+
+    return wrapper
+
+
+def report(error: ToolError, *, as_json: bool) -> None:
+    """Print one error: what, where, why and the command that mends it."""
+    if as_json:
+        sys.stdout.write(json.dumps(error.as_dict(), indent=2, ensure_ascii=False) + "\n")
+        return
+    err.quiet = False
+    err.print("[bold red]error:[/] ", end="")
+    err.print(f"{error.what} [{error.id}]", markup=False)
+    for label, value in (("where", error.where), ("why", error.why), ("fix", error.fix)):
+        if value:
+            err.print(f"  {label}: {value}", markup=False)
+
+
+def main(command: click.Command) -> NoReturn:
+    """Run ``command`` and end the process with its exit code.
+
+    The process ends by ``os._exit`` after a flush: py-rattler 0.28 has been seen to abort in the
+    interpreter's shutdown after all work was done (shared/facts/engines.md). The exit code is the command's own,
+    and an exception that nobody expected still prints its traceback and exits 1.
+    """
+    code = int(Exit.DONE)
+    try:
+        value = command.main(standalone_mode=False)
+        code = value if isinstance(value, int) else code
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        err.print("interrupted", style="bold")
+        code = Exit.INTERRUPTED
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        err.print_exception()
+        code = 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except OSError:
+                code = code or int(Exit.CHECK_FAILED)
+        os._exit(code)
