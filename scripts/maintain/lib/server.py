@@ -1,0 +1,224 @@
+"""A Prefect server of an installed prefix on a free loopback port: start, use, stop.
+
+Shared by ``scripts/demo`` and the line tests. The exit status of a flow proves little (Prefect 3 loses task
+runs silently when its websocket fails), so :meth:`Server.count` asks the server what it recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from maintain.lib.errors import ToolError
+from maintain.lib.paths import RECIPES
+
+FLOW = RECIPES / "prefect" / "tests" / "three_tasks.py"
+"""A flow with three tasks that runs on every line and prints ``total: 12``."""
+
+WINDOWS = os.name == "nt"
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def program(prefix: Path, name: str) -> Path:
+    """The path of the program ``name`` ("python", "prefect", ...) in ``prefix``."""
+    if not WINDOWS:
+        return prefix / "bin" / name
+    return prefix / "python.exe" if name == "python" else prefix / "Scripts" / f"{name}.exe"
+
+
+def environment(prefix: Path, home: Path, api: str | None = None) -> dict[str, str]:
+    """This process's variables for a private Prefect: own ``PREFECT_HOME``, no telemetry, the API at ``api``.
+
+    Without ``api`` Prefect runs in ephemeral mode. The caller's proxies, CA files and Python's and Prefect's
+    variables are dropped: everything here happens on loopback.
+    """
+    foreign = ("PREFECT_", "PYTHON", "SSL_CERT_", "REQUESTS_CA_", "LD_LIBRARY_PATH")
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(foreign) and not name.lower().endswith("_proxy")
+    }
+    folder = program(prefix, "prefect").parent
+    env |= {
+        "PATH": os.pathsep.join([str(folder), env.get("PATH", os.defpath)]),
+        "CONDA_PREFIX": str(prefix),
+        "PREFECT_HOME": str(home),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "NO_COLOR": "1",
+    }
+    return env | ({"PREFECT_API_URL": api} if api else {})
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on; never use one twice, 2.20 refuses a port in TIME_WAIT."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(
+    prefix: Path, *command: str | Path, env: Mapping[str, str], timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Run a program of ``prefix`` by name in ``PREFECT_HOME``; text captured, no exception on failure."""
+    home = Path(env["PREFECT_HOME"])
+    home.mkdir(parents=True, exist_ok=True)
+    words = [str(program(prefix, str(command[0]))), *map(str, command[1:])]
+    return subprocess.run(
+        words,
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=timeout,
+        check=False,
+        cwd=home,
+    )
+
+
+@dataclass
+class Server:
+    """A running server. ``url`` is the UI's address, ``api`` the API's; ``log`` is what it prints."""
+
+    prefix: Path
+    home: Path
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def api(self) -> str:
+        """The value for ``PREFECT_API_URL``."""
+        return f"{self.url}/api"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of a client of this server."""
+        return environment(self.prefix, self.home, self.api)
+
+    def get(self, path: str, body: object | None = None) -> Any:
+        """The JSON at ``path`` of the API (a POST when there is a ``body``). Raises OSError."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})  # noqa: S310
+        with _direct.open(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def count(self, kind: Literal["flow_runs", "task_runs"]) -> int:
+        """How many flow runs or task runs the server has recorded."""
+        return int(self.get(f"/{kind}/count", {}))
+
+    def wait_for_task_runs(self, number: int, seconds: float = 30) -> int:
+        """The count of task runs when it reaches ``number`` or time is over (Prefect 3 records them late)."""
+        deadline = time.monotonic() + seconds
+        while (found := self.count("task_runs")) < number and time.monotonic() < deadline:
+            time.sleep(0.2)
+        return found
+
+    def run_flow(self, script: Path = FLOW) -> subprocess.CompletedProcess[str]:
+        """Run the flow ``script`` as a client of this server."""
+        return run(self.prefix, "python", script, env=self.env)
+
+    def stop(self, seconds: float = 30) -> bool:
+        """End the server by SIGTERM. True if it and its children obeyed; otherwise they are killed."""
+        self.process.terminate()
+        try:
+            self.process.wait(seconds)
+            clean = _ends(self._group_is_gone, 10)
+        except subprocess.TimeoutExpired:
+            clean = False
+        if not clean:
+            self.kill()
+        return clean
+
+    def kill(self) -> None:
+        """End the server and every process it started, at once."""
+        if WINDOWS:
+            self.process.kill()
+        else:
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _group_is_gone(self) -> bool:
+        if WINDOWS:
+            return True
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
+    """Run ``prefect server start`` of ``prefix`` in ``PREFECT_HOME`` = ``home``; wait till it is healthy.
+
+    Raises ``command-failed`` with the log's end when it stops or is not healthy after ``seconds``.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    log = home / "server.log"
+    with log.open("ab") as stream:
+        process = subprocess.Popen(
+            [str(program(prefix, "prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment(prefix, home),
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=not WINDOWS,  # its own process group, so that a child left behind is found
+        )
+    server = Server(prefix, home, f"http://127.0.0.1:{port}", process, log)
+
+    def healthy_or_dead() -> bool:
+        if process.poll() is not None:
+            return True
+        try:
+            return server.get("/health") is True
+        except (OSError, ValueError):
+            return False
+
+    try:
+        healthy = _ends(healthy_or_dead, seconds)
+    except BaseException:
+        server.kill()
+        raise
+    if healthy and process.poll() is None:
+        return server
+    why = f"it ended with code {process.poll()}" if healthy else f"no answer after {seconds:.0f} s"
+    server.kill()
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    raise ToolError(
+        "command-failed", "the Prefect server did not start", where=str(log), why=f"{why}\n{tail}"
+    )
+
+
+@contextmanager
+def running(prefix: Path, home: Path, *, seconds: float = 120) -> Iterator[Server]:
+    """:func:`start` as a context; the server is gone afterwards in any case."""
+    server = start(prefix, home, seconds=seconds)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+def _ends(done: Callable[[], bool], seconds: float) -> bool:
+    """Poll ``done`` until it is true (True) or ``seconds`` are over (False)."""
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
