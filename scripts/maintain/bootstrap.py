@@ -34,7 +34,11 @@ def run(module: str, *, group: str = "tools") -> NoReturn:
     """Run ``module`` (as ``python -m``) in the tool environment of ``group`` with this process's arguments."""
     if sys.version_info < MINIMUM:
         wanted = ".".join(map(str, MINIMUM))
-        fail(f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}", f"run it as: python{wanted} {sys.argv[0]}", 5)
+        fail(
+            f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}",
+            f"run it as: python{wanted} {sys.argv[0]}",
+            5,
+        )
     python = environment(group)
     env = dict(os.environ)
     env["PYTHONPATH"] = str(SCRIPTS)
@@ -69,7 +73,11 @@ def environment(group: str) -> Path:
     except PermissionError as error:
         fail(f"cannot write to {error.filename}", "set PREFECT_ENV_CACHE to a folder you may write to", 5)
     except OSError as error:
-        fail(f"cannot make the tool environment in {home}: {error.strerror}", "free some space there or set PREFECT_ENV_CACHE", 5)
+        fail(
+            f"cannot make the tool environment in {home}: {error.strerror}",
+            "free some space there or set PREFECT_ENV_CACHE",
+            5,
+        )
     return python
 
 
@@ -109,7 +117,15 @@ def _make(home: Path, python: Path, lock: Path) -> None:
     else:
         env = dict(os.environ)
         _step([sys.executable, "-m", "venv", str(home)], env)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+        install = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+        ]
     _step([*install, "--require-hashes", "--only-binary", ":all:", "-r", str(lock)], env)
 
 
@@ -159,7 +175,11 @@ def _step(command: list[str], env: dict[str, str]) -> None:
     sys.stderr.write(text + "\n")
     lowered = text.lower()
     if "hash" in lowered and ("mismatch" in lowered or "do not match" in lowered):
-        fail("a downloaded file does not have the pinned hash", "check what your package index or proxy serves, then run again", 4)
+        fail(
+            "a downloaded file does not have the pinned hash",
+            "check what your package index or proxy serves, then run again",
+            4,
+        )
     if "ensurepip" in lowered:
         fail("this Python has no venv module", "install uv, or your system's python3-venv package", 5)
     if "no space left" in lowered:

@@ -198,9 +198,7 @@ def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
     why = f"it ended with code {process.poll()}" if healthy else f"no answer after {seconds:.0f} s"
     server.kill()
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-    raise ToolError(
-        "command-failed", "the Prefect server did not start", where=str(log), why=f"{why}\n{tail}"
-    )
+    raise ToolError("command-failed", "the Prefect server did not start", where=str(log), why=f"{why}\n{tail}")
 
 
 @contextmanager

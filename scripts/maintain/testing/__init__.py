@@ -1,0 +1,1 @@
+"""The one command that runs all tests on a fresh machine."""

@@ -1,0 +1,1 @@
+"""Helpers shared by several folders of tests."""
