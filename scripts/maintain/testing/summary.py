@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from rich.table import Table
 
@@ -16,7 +16,7 @@ def read(report: Path) -> tuple[dict[str, Counter[str]], dict[str, Counter[str]]
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     reasons: dict[str, Counter[str]] = defaultdict(Counter)
     seconds: dict[str, float] = defaultdict(float)
-    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
+    for case in ET.parse(report).iter("testcase"):  # noqa: S314
         parts = case.get("classname", "").split(".")
         folder = parts[1] if len(parts) > 1 and parts[0] == "tests" else parts[0]
         seconds[folder] += float(case.get("time", 0))
