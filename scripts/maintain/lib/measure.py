@@ -1,0 +1,44 @@
+"""Measure ours beside a peer's in the same run, so that the ratio survives a noisy machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison in ``unit`` (seconds, MiB, packages); ``aim`` is the ratio we mean to stay at or below."""
+
+    name: str
+    ours: float
+    peer: str
+    theirs: float
+    unit: str = "s"
+    aim: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        """Ours by theirs; below 1 we are ahead."""
+        return self.ours / self.theirs if self.theirs else float("inf")
+
+    def as_dict(self) -> dict[str, object]:
+        """The row as ``--json`` prints it."""
+        return {**self.__dict__, "ratio": round(self.ratio, 3)}
+
+
+def alternate(
+    ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 3, before: Callable[[], object] | None = None
+) -> tuple[float, float]:
+    """Median seconds of ``ours`` and ``theirs``, run in turn so that noise meets both; ``before`` is not timed."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for action, kept in zip((ours, theirs), times, strict=True):
+            if before:
+                before()
+            start = time.perf_counter()
+            action()
+            kept.append(time.perf_counter() - start)
+    return statistics.median(times[0]), statistics.median(times[1])
