@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from maintain.channel.debian import Content, Deb, unpack
-from maintain.channel.elf import MAGIC, with_rpath
+from maintain.channel.elf import MAGIC, with_prefix_strings, with_rpath
 from maintain.channel.package import PLACEHOLDER, Entry, Package
 from maintain.lib.errors import ToolError
 
@@ -79,8 +79,8 @@ def make(base: Base, debs: dict[str, Deb], paths: dict[str, Path]) -> Package:
     if base.name in FINISH:
         FINISH[base.name](entries, contents)
     for path, entry in entries.items():
-        if entry.data.startswith(MAGIC):
-            entries[path] = Entry(path, with_rpath(entry.data, path), executable=entry.executable, prefix=entry.prefix)
+        if entry.data.startswith(MAGIC) and not entry.prefix:  # a file with a prefix has its rpath already
+            entries[path] = Entry(path, with_rpath(entry.data, path), executable=entry.executable)
     missing = [pattern for pattern in base.files if not any(fnmatchcase(path, pattern) for path in entries)]
     if missing:
         raise ToolError(
@@ -197,8 +197,29 @@ def _certificates(entries: dict[str, Entry], contents: dict[str, Content]) -> No
     entries["ssl/cert.pem"] = Entry("ssl/cert.pem", link="cacert.pem")
 
 
+def _openssl(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
+    """Make libcrypto look for its settings, trust store and modules in the prefix, as conda-forge's does."""
+    path = "lib/libcrypto.so.3"
+    debian = "/usr/lib/x86_64-linux-gnu"
+    places = {
+        "/usr/lib/ssl": f"{PLACEHOLDER}/ssl",
+        "/usr/lib/ssl/cert.pem": f"{PLACEHOLDER}/ssl/cert.pem",
+        "/usr/lib/ssl/certs": f"{PLACEHOLDER}/ssl/certs",
+        "/usr/lib/ssl/private": f"{PLACEHOLDER}/ssl/private",
+        "/usr/lib/ssl/ct_log_list.cnf": f"{PLACEHOLDER}/ssl/ct_log_list.cnf",
+        f"{debian}/engines-3": f"{PLACEHOLDER}/lib/engines-3",
+        f"{debian}/ossl-modules": f"{PLACEHOLDER}/lib/ossl-modules",
+        'OPENSSLDIR: "/usr/lib/ssl"': f'OPENSSLDIR: "{PLACEHOLDER}/ssl"',
+        f'ENGINESDIR: "{debian}/engines-3"': f'ENGINESDIR: "{PLACEHOLDER}/lib/engines-3"',
+        f'MODULESDIR: "{debian}/ossl-modules"': f'MODULESDIR: "{PLACEHOLDER}/lib/ossl-modules"',
+    }
+    data = with_prefix_strings(with_rpath(entries[path].data, path), places)
+    entries[path] = Entry(path, data, prefix="binary")
+
+
 FINISH: dict[str, Callable[[dict[str, Entry], dict[str, Content]], None]] = {
     "python": _python,
     "ca-certificates": _certificates,
+    "openssl": _openssl,
 }
 """What a package needs beyond moving its files."""

