@@ -1,0 +1,32 @@
+"""Every group of Prefect's command answers --help; all in one process, because each start costs seconds."""
+
+import contextlib
+import io
+import re
+import sys
+
+from prefect.cli import app
+
+
+def help_of(*words):
+    """What ``prefect WORDS --help`` prints; anything but a clean end stops the check."""
+    text = io.StringIO()
+    code = 0
+    sys.argv = ["prefect", *words, "--help"]
+    with contextlib.redirect_stdout(text):
+        try:
+            app()
+        except SystemExit as stop:
+            code = stop.code or 0
+    if code:
+        raise SystemExit(f"prefect {' '.join(words)} --help ended with {code}: {text.getvalue()}")
+    return text.getvalue()
+
+
+# A command stands at the beginning of a line, in both looks of the help (Rich's panels and cyclopts').
+NAME = re.compile(r"^\W{1,4}([a-z][a-z-]+)\s{2,}\S", re.M)
+groups = sorted(set(NAME.findall(help_of())))
+assert {"config", "deployment", "flow-run", "profile", "server"} <= set(groups), groups  # noqa: S101
+for group in groups:
+    assert help_of(group).strip(), group  # noqa: S101
+print(len(groups), "groups:", *groups)  # noqa: T201
