@@ -1,0 +1,1 @@
+"""Check that what follows from the manifest agrees with it, without a network."""

@@ -1,0 +1,1 @@
+"""Solve the manifest's environments, write pixi.lock and what follows from it."""

@@ -1,0 +1,73 @@
+"""Put a solution on disk so that a killed run leaves whole files, and a state that the next run recognises."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from maintain.lib.errors import ToolError
+from maintain.lib.files import atomic_write, exclusive, explained
+from maintain.lock import render
+from maintain.lock.lockfile import text as lock_text
+from maintain.lock.package import Records, solution
+from maintain.manifest import Manifest
+
+
+def outputs(manifest: Manifest, records: Records, readme: str | None) -> dict[str, str]:
+    """Path below the root -> text of everything that follows from a solution, in the order in which it is written.
+
+    ``readme`` is the README's present text (None: there is none). The lock file comes first and the index, which
+    names the lock's hash, last: whatever is killed between them is seen by scripts/check and mended by scripts/lock.
+    """
+    packages = solution(records)
+    lock = lock_text(manifest, records)
+    found = {"pixi.lock": lock, **render.files(manifest, packages, lock)}
+    index = found.pop(render.INDEX)
+    updated = render.with_table(readme, render.platform_table(manifest, packages)) if readme is not None else None
+    return {**found, **({"README.md": updated} if updated is not None else {}), render.INDEX: index}
+
+
+def read_text(path: Path) -> str | None:
+    """The file's text, None if it does not exist; raise ``bad-file`` if it is not UTF-8."""
+    if not path.is_file():
+        return None
+    with explained(path):
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise ToolError("bad-file", f"{path.name} is not UTF-8", where=str(path), why=error.reason) from error
+
+
+def stale(root: Path, wanted: dict[str, str]) -> list[str]:
+    """The paths below ``root`` that differ from ``wanted``, and the files of envs/ that it does not have."""
+    different = [path for path, text in wanted.items() if read_text(root / path) != text]
+    return different + surplus(root, wanted)
+
+
+def surplus(root: Path, wanted: dict[str, str]) -> list[str]:
+    """The files below envs/ that nothing generates any more."""
+    there = (path.relative_to(root).as_posix() for path in sorted((root / "envs").rglob("*")) if path.is_file())
+    return [path for path in there if path not in wanted]
+
+
+def write(root: Path, wanted: dict[str, str]) -> list[str]:
+    """Write what is stale, remove what is surplus; return the paths. One writer at a time, or ``busy``."""
+    with exclusive(root / ".build" / "lock.lock", what="pixi.lock"):
+        changed = stale(root, wanted)
+        for path, text in wanted.items():
+            if path in changed:
+                atomic_write(root / path, text)
+        for path in surplus(root, wanted):
+            (root / path).unlink(missing_ok=True)
+    return changed
+
+
+def trusted(root: Path) -> bool:
+    """Whether pixi.lock is byte for byte what scripts/lock wrote, by the hash in the index."""
+    index, lock = read_text(root / render.INDEX), read_text(root / "pixi.lock")
+    try:
+        expected = json.loads(index or "")["lock"]["sha256"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    return lock is not None and hashlib.sha256(lock.encode()).hexdigest() == expected
