@@ -1,0 +1,117 @@
+"""``scripts/recipe``: fetch the wheels, render the recipes, build and test the packages."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import click
+
+from maintain.lib.console import emit, main, out, say, tool
+from maintain.lib.errors import ToolError
+from maintain.lib.paths import BUILD, ROOT
+from maintain.manifest import load
+
+CHANNEL = BUILD / "channel"
+
+line_option = click.option("--line", "names", multiple=True, metavar="LINE", help="Only this line; may be repeated.")
+channel_option = click.option(
+    "--channel",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=CHANNEL,
+    help="The channel folder to build against and into (scripts/channel makes it).",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Generate, build and test the recipes of our packages.
+
+    \b
+    Example, after a change of pixi.toml or recipe/lines.toml:
+      scripts/recipe render
+      scripts/recipe build --line 3
+      scripts/recipe test --line 3
+    """
+
+
+@cli.command()
+@line_option
+@tool
+def fetch(names: tuple[str, ...], as_json: bool) -> None:
+    """Download the pinned wheels that recipes package; update what is committed of their metadata."""
+    from maintain.recipes.fetch import fetch_line
+
+    files = [str(path) for name in _lines(names) for path in fetch_line(name)]
+    emit(files, lambda: out.print("\n".join(files), markup=False), as_json=as_json)
+
+
+@cli.command()
+@click.option("--check", is_flag=True, help="Change nothing; print what differs and exit 1.")
+@tool
+def render(check: bool, as_json: bool) -> None:
+    """Write the generated files of recipe/ from pixi.toml, recipe/lines.toml and the wheels' metadata."""
+    from maintain.recipes.render import REPAIR, stale, write
+
+    if not check:
+        changed = [str(path.relative_to(ROOT)) for path in write()]
+        say(f"{len(changed)} files written" if changed else "nothing to do")
+        emit(changed, lambda: out.print("\n".join(changed), markup=False), as_json=as_json)
+        return
+    differing = stale()
+    if not differing:
+        emit([], lambda: say("the recipes are what the data says"), as_json=as_json)
+        return
+    if not as_json:
+        for path, text in differing:
+            out.print("".join(_diff(path, text)), markup=False, end="")
+    names = ", ".join(str(path.relative_to(ROOT)) for path, _ in differing)
+    raise ToolError("check-failed", f"not what the data says: {names}", fix=REPAIR)
+
+
+@cli.command()
+@line_option
+@channel_option
+@tool
+def build(names: tuple[str, ...], channel: Path, as_json: bool) -> None:
+    """Build our packages of the lines and put them into the channel."""
+    from maintain.recipes.build import build_line
+
+    files = sorted({str(path) for name in _lines(names) for path in build_line(name, channel)})
+    emit(files, lambda: out.print("\n".join(files), markup=False), as_json=as_json)
+
+
+@cli.command()
+@line_option
+@channel_option
+@tool
+def test(names: tuple[str, ...], channel: Path, as_json: bool) -> None:
+    """Build, then run the recipes' own tests on each package that the channel can install."""
+    from maintain.recipes.test import test_line
+
+    results = [result for name in _lines(names) for result in test_line(name, channel)]
+
+    def table() -> None:
+        for result in results:
+            out.print(f"{result.outcome:8} {result.package}  {result.note}".rstrip(), markup=False)
+
+    emit([vars(result) for result in results], table, as_json=as_json)
+    if failed := [result.package for result in results if result.outcome == "failed"]:
+        raise ToolError("check-failed", f"the tests of {', '.join(failed)} failed", fix="see the output above")
+
+
+def _lines(names: tuple[str, ...]) -> tuple[str, ...]:
+    known = tuple(load().lines)
+    if unknown := [name for name in names if name not in known]:
+        raise ToolError("bad-usage", f"there is no line {unknown[0]}", why=f"lines: {', '.join(known)}")
+    return names or known
+
+
+def _diff(path: Path, text: str) -> list[str]:
+    name = str(path.relative_to(ROOT))
+    old = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return list(difflib.unified_diff(old.splitlines(True), text.splitlines(True), name, f"{name} (as rendered)"))
+
+
+if __name__ == "__main__":
+    main(cli)
