@@ -1,0 +1,1 @@
+"""``scripts/demo``: from nothing to a first flow, in one command."""
