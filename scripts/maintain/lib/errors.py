@@ -29,6 +29,8 @@ ERRORS: dict[str, Exit] = {
     "bad-file": Exit.USAGE,
     "network": Exit.NETWORK,
     "hash-mismatch": Exit.VERIFICATION,
+    "no-hash": Exit.VERIFICATION,
+    "unsafe-cache": Exit.VERIFICATION,
     "signature": Exit.VERIFICATION,
     "unsupported-host": Exit.HOST,
     "disk-full": Exit.HOST,

@@ -1,0 +1,259 @@
+"""Install: plan, fetch and verify, link beside the prefix, check, compile, take the prefix's place."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rattler
+from rattler import Config, PackageCache, ValidationMode
+from rattler.exceptions import InstallerError
+from rich.progress import Progress, TaskID
+
+from maintain.install import bytecode, conda_meta, fetch, plan, prefix
+from maintain.install.choice import Choice
+from maintain.install.conda_meta import Record
+from maintain.install.network import configuration, masked
+from maintain.install.plan import Package, Plan
+from maintain.lib.console import progress
+from maintain.lib.errors import ToolError
+from maintain.lib.files import existing_parent, explained, from_oserror
+from maintain.lib.paths import RUNTIME, cache_dir
+
+ACTIVATE = RUNTIME / "activate"
+UNPACKED = 3
+"""Size of a conda package on disk by that of its archive, from below: what 49,000 packages of conda-forge exceed."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an install did, as ``--json`` prints it."""
+
+    prefix: str
+    environment: str
+    channel: str
+    why: str
+    how: str
+    packages: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: bool
+    dry_run: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The result as JSON values."""
+        return asdict(self)
+
+
+def default_prefix(name: str) -> Path:
+    """Where an environment or line goes unless ``--prefix`` says otherwise: the user's own data folder.
+
+    ``$XDG_DATA_HOME/prefect-env/NAME`` (``~/.local/share``, on macOS too, since ``Application Support`` has a
+    blank that shebang lines cannot hold), ``%LOCALAPPDATA%\\prefect-env\\NAME`` on Windows.
+    """
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    return base / "prefect-env" / name
+
+
+def install(
+    target: Path,
+    choice: Choice,
+    *,
+    environment: str = "default",
+    line: str | None = None,
+    compile_bytecode: bool = True,
+    dry_run: bool = False,
+) -> Result:
+    """Make ``target`` hold ``environment`` (or release ``line``) from the chosen channel; all of it or nothing.
+
+    Raises :class:`ToolError`: ``bad-usage``, ``network``, ``hash-mismatch``, ``no-hash``, ``unsatisfiable``,
+    ``unsupported-host``, ``not-writable``, ``disk-full``, ``unsafe-cache``, ``not-ours``, ``busy``.
+    """
+    target = Path(os.path.abspath(target))  # noqa: PTH100 - resolve() would write a network share's real path into files
+    if target.is_symlink():
+        target = target.resolve()
+    config = configuration()
+    with prefix.held(target):
+        before = prefix.state(target)
+        wanted = plan.make(choice, config, environment=environment, line=line)
+        records = conda_meta.load(target) if before else {}
+        broken = conda_meta.damaged(target, records)
+        old = {conda_meta.stem(record) for record in records.values()}
+        new = {package.stem for package in wanted.packages}
+        same = (
+            before is not None
+            and before.get("plan") == wanted.digest
+            and (before.get("compiled") or not compile_bytecode)
+            and not broken
+            and not conda_meta.differences(records, wanted.packages)
+        )
+        result = Result(
+            str(target),
+            wanted.name,
+            wanted.channel,
+            choice.why,
+            wanted.how,
+            len(wanted.packages),
+            tuple(sorted(new - old)),
+            tuple(sorted(old - new)),
+            changed=not same,
+            dry_run=dry_run,
+        )
+        if same or dry_run:
+            return result
+        _make(target, wanted, config, records, broken, compile_bytecode=compile_bytecode)
+    return result
+
+
+def _make(
+    target: Path,
+    wanted: Plan,
+    config: Config,
+    before: dict[str, Record],
+    broken: set[str],
+    *,
+    compile_bytecode: bool,
+) -> None:
+    new = prefix.staging(target)
+    _check_space(wanted.packages, target)
+    with progress() as bar, explained(target):
+        task = bar.add_task("fetching", total=len(wanted.packages))
+        asyncio.run(fetch.fetch(wanted.packages, config, lambda _: bar.advance(task)))
+        try:
+            if before:
+                prefix.copy(target, new, {file for record in before.values() for file in record["files"]})
+            else:
+                new.mkdir()
+            asyncio.run(_link(new, target, wanted, config, broken, bar))
+            records = _checked(new, wanted)
+            if compile_bytecode:
+                task = bar.add_task("compiling", total=None)
+                bytecode.compile_prefix(
+                    new, target, records, cache_dir() / "pyc", lambda count: bar.advance(task, count)
+                )
+            for record in records.values():
+                conda_meta.save(new, record)
+            _add_activation(new)
+            conda_meta.add_revision(new, _command(), wanted, before.values(), records.values())
+            prefix.write_state(
+                new,
+                {
+                    "environment": wanted.name,
+                    "channel": wanted.channel,
+                    "specs": wanted.specs,
+                    "plan": wanted.digest,
+                    "compiled": compile_bytecode,
+                },
+            )
+            prefix.commit(target)
+        except BaseException:
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+
+
+def _command() -> str:
+    """This command as it can be repeated, without credentials."""
+    return masked(
+        shlex.join(["scripts/install" if sys.argv[0].endswith("__main__.py") else sys.argv[0], *sys.argv[1:]])
+    )
+
+
+def _check_space(packages: Sequence[Package], target: Path) -> None:
+    """Raise ``disk-full`` before any work where the packages cannot fit; what is in the cache needs no room."""
+    cache = fetch.package_cache()
+    sizes = [package.record.size or 0 for package in packages if not fetch.archive(package).exists()]
+    _need(cache, sum(sizes) * (1 + UNPACKED))
+    if existing_parent(target.parent).stat().st_dev != cache.stat().st_dev:  # no hard links from the cache
+        _need(existing_parent(target.parent), sum(package.record.size or 0 for package in packages) * UNPACKED)
+
+
+def _need(place: Path, size: int) -> None:
+    free = shutil.disk_usage(place).free
+    if free < size:
+        raise ToolError(
+            "disk-full",
+            "there is not enough room",
+            where=str(place),
+            why=f"at least {size >> 20} MiB are needed, {free >> 20} MiB are free",
+            fix="free some space, choose another --prefix, or set PREFECT_ENV_CACHE to another disk",
+        )
+
+
+class _Reporter:
+    """py-rattler's callbacks, of which one is a step of the progress bar."""
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self.bar, self.task = bar, task
+
+    def on_transaction_start(self, total_operations: int) -> None:
+        self.bar.update(self.task, total=total_operations)
+
+    def on_transaction_operation_complete(self, _operation: int) -> None:
+        self.bar.advance(self.task)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("on_"):
+            return lambda *_: 0
+        raise AttributeError(name)
+
+
+async def _link(new: Path, target: Path, wanted: Plan, config: Config, broken: set[str], bar: Progress) -> None:
+    """Have py-rattler unpack the verified archives and link them into ``new`` with the paths of ``target``."""
+    records = []
+    for package in wanted.packages:
+        url = fetch.archive(package).as_uri()
+        records.append(rattler.RepoDataRecord(package.record, package.record.file_name, url, wanted.channel))
+    cache = PackageCache.new_layered([fetch.package_cache() / "unpacked"], True, ValidationMode.full())
+    try:
+        await rattler.install(
+            records,
+            new,
+            package_cache=cache,
+            reinstall_packages=broken,
+            execute_link_scripts=False,
+            alternative_target_prefix=target,
+            config=config,
+            reporter=_Reporter(bar, bar.add_task("linking", total=None)),
+        )
+    except InstallerError as error:
+        raise _explain(error, target) from error
+
+
+def _explain(error: InstallerError, target: Path) -> ToolError:
+    """py-rattler's error as ours: it names the system's error in words only."""
+    text = masked(str(error))
+    number = re.search(r"os error (\d+)", text)
+    if number and int(number[1]) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        return from_oserror(OSError(int(number[1]), os.strerror(int(number[1]))), target)
+    return ToolError("command-failed", "the packages cannot be linked", where=str(target), why=text.replace("\n", "; "))
+
+
+def _checked(new: Path, wanted: Plan) -> dict[str, Record]:
+    """The records of ``new``, completed; raises unless they and their files are the plan's."""
+    records = conda_meta.load(new)
+    wrong = conda_meta.differences(records, wanted.packages)
+    wrong += [f"files of {name} are missing" for name in sorted(conda_meta.damaged(new, records))]
+    if wrong:
+        raise ToolError("command-failed", "the linked packages are not the planned ones", why="; ".join(wrong[:5]))
+    conda_meta.adopt(records, wanted)
+    return records
+
+
+def _add_activation(new: Path) -> None:
+    """Copy the activation scripts of every shell to the top of the prefix."""
+    for script in ACTIVATE.iterdir():
+        if os.name == "nt" or script.suffix != ".bat":
+            (new / script.name).unlink(missing_ok=True)
+            shutil.copyfile(script, new / script.name)

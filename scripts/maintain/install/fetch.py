@@ -1,0 +1,183 @@
+"""Fetch archives: in parallel, resumed, retried, and each one verified whatever its URL's scheme.
+
+py-rattler's own download is not used because it takes a ``file://`` archive without looking at its sha256, starts a
+broken download from the beginning, and trusts what lies in its cache by name. Here an archive lies under its
+sha256 (``CACHE/pkgs/archives/SHA256/NAME``), is hashed again before every use, and only then given to py-rattler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from rattler import Config
+from rattler.networking import Client
+from rattler.package_streaming import download_to_writer
+
+from maintain.install.choice import folder_of
+from maintain.install.network import client, masked, status
+from maintain.install.plan import Package
+from maintain.lib.errors import ToolError
+from maintain.lib.files import exclusive, explained, sha256_file, verify_sha256
+from maintain.lib.paths import cache_dir
+
+ATTEMPTS = 5
+STALL = 30.0
+"""Seconds without a byte after which a download is given up and taken up again."""
+PATIENCE = 3600.0
+"""Seconds to wait for another install that fetches into the same cache."""
+TEMPORARY = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+def package_cache() -> Path:
+    """The folder of archives and extracted packages; ``unsafe-cache`` if others could have written into it."""
+    folder = cache_dir() / "pkgs"
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+        found = folder.stat()
+    if os.name == "posix" and (found.st_uid != os.geteuid() or found.st_mode & 0o002):
+        raise ToolError(
+            "unsafe-cache",
+            "the package cache can be changed by others",
+            where=str(folder),
+            why=f"owner {found.st_uid}, mode {found.st_mode & 0o777:o}, you are {os.geteuid()}",
+            fix="set PREFECT_ENV_CACHE to a folder of your own",
+        )
+    return folder
+
+
+def archive(package: Package) -> Path:
+    """Where the verified archive of ``package`` lies."""
+    return package_cache() / "archives" / package.sha256 / package.record.file_name
+
+
+async def fetch(packages: Sequence[Package], config: Config, done: Callable[[Package], None]) -> None:
+    """Have a verified archive of every package in the cache; ``done`` is called after each.
+
+    Raises ``hash-mismatch``, ``network``, ``bad-file`` (no such file in a ``file://`` channel) or ``disk-full``.
+    """
+    intact = await asyncio.gather(*(asyncio.to_thread(_intact, package) for package in packages))
+    missing = [package for package, whole in zip(packages, intact, strict=True) if not whole]
+    for package, whole in zip(packages, intact, strict=True):
+        if whole:
+            done(package)
+    if not missing:
+        return
+    turn = asyncio.Semaphore(config.concurrency_downloads)
+    plain = client(config)
+
+    async def one(package: Package) -> None:
+        async with turn:
+            if not await asyncio.to_thread(_intact, package):  # another install may have fetched it meanwhile
+                await _fetch(package, config, plain)
+        done(package)
+
+    with explained(package_cache()), exclusive(package_cache() / ".fetch.lock", what="the cache", wait=PATIENCE):
+        try:
+            async with asyncio.TaskGroup() as group:
+                for package in missing:
+                    group.create_task(one(package))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+
+def _intact(package: Package) -> bool:
+    path = archive(package)
+    return path.is_file() and sha256_file(path) == package.sha256
+
+
+async def _fetch(package: Package, config: Config, plain: Client) -> None:
+    target = archive(package)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    folder = folder_of(package.location)
+    if folder:
+        await asyncio.to_thread(_copy, folder, part)
+        _verify(part, package)
+    else:
+        await _download(package, part, config, plain)
+    part.replace(target)
+
+
+def _verify(part: Path, package: Package) -> None:
+    """Raise ``hash-mismatch``, and leave nothing of the wrong bytes, unless ``part`` is the package's archive."""
+    try:
+        verify_sha256(part, package.sha256, source=masked(package.location))
+    except ToolError:
+        part.unlink()
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy, so that what was verified cannot change with the channel's file."""
+    with explained(source), source.open("rb") as stream, target.open("wb") as copy:
+        while chunk := stream.read(1 << 20):
+            copy.write(chunk)
+
+
+class _Sink:
+    """The part file as py-rattler writes to it; ``received`` tells a slow download from a dead one."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.received = 0
+
+    def write(self, chunk: bytes) -> int:
+        self.received += len(chunk)
+        return self.stream.write(chunk)
+
+
+async def _download(package: Package, part: Path, config: Config, plain: Client) -> None:
+    """Leave the verified archive in ``part``, going on from what an earlier attempt or run left there."""
+    why = ""
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            await asyncio.sleep(0.1 * 2**attempt)
+        have = part.stat().st_size if part.exists() else 0
+        try:
+            # py-rattler has no argument for a range, but a client of its own takes any header.
+            agent = client(config, {"Range": f"bytes={have}-"}) if have else plain
+            await _receive(agent, package.location, part)
+            await asyncio.to_thread(_verify, part, package)
+        except ToolError:
+            if not have:
+                raise  # the server says that this is all of it
+            # A server without ranges sends all of it again; and what was there may have been wrong.
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # the disk, not the network
+            why = masked(str(error)) or f"no data for {STALL:.0f} s"
+            code = status(error)
+            if code == 416:  # as long as the archive already, and not the archive
+                part.unlink(missing_ok=True)
+            elif code is not None and code not in TEMPORARY:
+                break
+        else:
+            return
+    raise ToolError(
+        "network",
+        f"{part.name.removesuffix('.part')} cannot be downloaded",
+        where=masked(package.location),
+        why=why,
+        fix="run the same command again, it goes on where it stopped; else check HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE",
+    )
+
+
+async def _receive(agent: Client, url: str, part: Path) -> None:
+    """Append the body of ``url`` to ``part``; TimeoutError when nothing comes for :data:`STALL` seconds."""
+    with part.open("ab") as stream:
+        sink = _Sink(stream)
+        task = asyncio.ensure_future(download_to_writer(agent, url, sink))
+        seen = -1
+        try:
+            while not task.done():
+                if sink.received == seen:
+                    raise TimeoutError
+                seen = sink.received
+                await asyncio.wait({task}, timeout=STALL)
+            await task
+        finally:
+            task.cancel()
