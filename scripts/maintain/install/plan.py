@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rattler import (
-    BuildString,
     Channel,
     Config,
     Gateway,
