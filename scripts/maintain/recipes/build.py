@@ -100,7 +100,9 @@ def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Pat
             rendered = Stage0Recipe.from_file(recipe_file).render(
                 VariantConfig(variants, zipped), RenderConfig(PlatformConfig(target_platform=TARGET))
             )
-            for variant in rendered:
+            # Outputs that use none of the variant keys are rendered once for each combination.
+            distinct = {(entry.recipe.package.name, entry.recipe.build.string): entry for entry in rendered}
+            for variant in distinct.values():
                 result = variant.run_build(
                     ToolConfiguration(),
                     work,
