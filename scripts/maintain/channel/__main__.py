@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from maintain.channel import build as builder
+from maintain.channel.index import index
 from maintain.channel.pin import pin as pin_line
 from maintain.lib.console import emit, main, out, say, tool
+from maintain.lib.errors import Exit, ToolError
 from maintain.manifest import load
 
 
@@ -29,10 +34,11 @@ def _known() -> list[str]:
 @cli.command()
 @click.option("--line", "lines", multiple=True, help="A Prefect line (repeatable); all without it.")
 @click.option("--output", type=click.Path(path_type=Path), default=builder.OUTPUT, help="The channel's folder.")
+@click.option("--update", is_flag=True, help="Look for newer Debian packages though nothing else changed.")
 @tool
-def build(lines: tuple[str, ...], output: Path, as_json: bool) -> None:
+def build(lines: tuple[str, ...], output: Path, update: bool, as_json: bool) -> None:
     """Build the channel, or bring it up to date, or add lines to it."""
-    channel = builder.build_channel(lines or _known(), output.absolute())
+    channel = builder.build_channel(lines or _known(), output.absolute(), update=update)
     content = builder.marker(channel) or {}
     emit(
         {"channel": str(channel), **content},
@@ -41,6 +47,74 @@ def build(lines: tuple[str, ...], output: Path, as_json: bool) -> None:
         ),
         as_json=as_json,
     )
+
+
+def _channel(function: Callable[..., Any]) -> Callable[..., Any]:
+    option = click.option(
+        "--channel", type=click.Path(path_type=Path, exists=True), default=builder.OUTPUT, help="The channel's folder."
+    )
+    return option(function)
+
+
+def _content(channel: Path) -> dict[str, Any]:
+    content = builder.marker(channel)
+    if content is None:
+        raise ToolError(
+            "bad-usage", "there is no whole stand-in channel", where=str(channel), fix="scripts/channel build"
+        )
+    return content
+
+
+@cli.command()
+@_channel
+@tool
+def info(channel: Path, as_json: bool) -> None:
+    """Say what a channel was made from and for which lines."""
+    content = _content(channel)
+    text = "\n".join(f"{key}: {value}" for key, value in content.items())
+    emit(content, lambda: out.print(text, markup=False), as_json=as_json)
+
+
+@cli.command("list")
+@_channel
+@tool
+def list_packages(channel: Path, as_json: bool) -> None:
+    """List a channel's packages with version, build, licence and size in bytes."""
+    _content(channel)
+    records = [
+        {key: record[key] for key in ("name", "version", "build", "subdir", "license", "size", "sha256")}
+        for _, record in sorted(index(channel).items(), key=lambda item: item[1]["name"])
+    ]
+
+    def text() -> None:
+        for record in records:
+            out.print(
+                f"{record['name']:28} {record['version']:16} {record['build']:20} {record['license']}", markup=False
+            )
+
+    emit(records, text, as_json=as_json)
+
+
+@cli.command()
+@click.option("--line", "lines", multiple=True, help="A Prefect line (repeatable); all of the channel without it.")
+@_channel
+@tool
+def test(lines: tuple[str, ...], channel: Path, as_json: bool) -> int:
+    """Install each line's packages into a temporary prefix and check that they stand on their own; 1 if not."""
+    from maintain.channel import check  # imports py-rattler, which the other commands do not need
+
+    results = {}
+    for line in lines or _content(channel)["lines"]:
+        say(f"installing and checking line {line} ...")
+        results[line] = check.check_line(line, channel)
+
+    def text() -> None:
+        for line, found in results.items():
+            for item in found:
+                out.print(f"{'ok  ' if item.ok else 'FAIL'} line {line}: {item.name}: {item.found}", markup=False)
+
+    emit({line: [asdict(item) for item in found] for line, found in results.items()}, text, as_json=as_json)
+    return int(Exit.DONE if all(item.ok for found in results.values() for item in found) else Exit.CHECK_FAILED)
 
 
 @cli.command()

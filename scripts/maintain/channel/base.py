@@ -60,9 +60,9 @@ def conda_version(debian: str) -> str:
     return version
 
 
-def make(base: Base, debs: dict[str, Deb], paths: dict[str, Path]) -> Package:
+def make(base: Base, debs: dict[str, Deb]) -> Package:
     """Make one package from the unpacked Debian packages of ``base``."""
-    contents = {name: unpack(paths[name]) for name in base.debs}
+    contents = {name: unpack(debs[name].path) for name in base.debs}
     entries: dict[str, Entry] = {}
     licences: dict[str, bytes] = {}
     for name, content in contents.items():

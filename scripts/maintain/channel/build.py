@@ -47,27 +47,31 @@ def marker(channel: Path) -> dict[str, Any] | None:
     return found
 
 
-def build_channel(lines: Sequence[str], output: Path = OUTPUT) -> Path:
+def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool = False) -> Path:
     """Build the channel for ``lines`` in ``output``, or add them to the one that is there; return ``output``.
 
-    Packages are cached by what they are made from, so nothing is made twice, and a channel that is whole and up to
-    date is left alone. A killed build leaves a channel that the next one completes to the same bytes.
+    Packages are cached by what they are made from, so nothing is made twice. A channel that is whole and made by
+    this code from these pins is left alone; ``update`` looks for newer Debian packages all the same. A killed build
+    leaves a channel that the next one completes to the same bytes.
+
+    Raises :class:`ToolError`: ``unsupported-host``, ``bad-usage`` (unknown line), ``bad-file``, ``network``,
+    ``signature``, ``hash-mismatch``, ``check-failed`` (Debian's files are not as expected), ``disk-full``, ``busy``.
     """
     require_host()
     with explained(output), exclusive(output.parent / f".{output.name}.lock", what=f"the channel {output}", wait=600):
         former = marker(output) or {}
-        lines = sorted({*lines, *former.get("lines", [])})
+        lines = sorted({*lines, *wheels.lines().intersection(former.get("lines", []))})
         pins = {line: wheels.pins(line) for line in lines}
-        archive = Archive(cache_dir() / "stand-in")
-        debs = archive.resolve([deb for entry in base.table() for deb in entry.debs])
-        key = _digest([_sources(), [(deb.name, deb.sha256) for deb in debs], pins])
-        if former.get("key") == key and _whole(output):
+        key = _digest([_sources(), pins])
+        if former.get("key") == key and not update and _whole(output):
             return output
+        archive = Archive(cache_dir() / "stand-in")
+        wanted = list(dict.fromkeys(deb for entry in base.table() for deb in entry.debs))
         with ThreadPoolExecutor(1) as pool:
-            fetching = pool.submit(archive.fetch, debs)
+            fetching = pool.submit(archive.fetch, wanted)
             found = wheels.fetch(pin for line in pins.values() for pin in line)
-            paths = fetching.result()
-        made = _make(_base_makers(debs, paths) | _wheel_makers(pins, found))
+            debs = fetching.result()
+        made = _make(_base_makers(debs) | _wheel_makers(pins, found))
         old = set(former.get("ours", []))
         _fill(output, made, keep=old)
         index(output)
@@ -90,13 +94,13 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT) -> Path:
     return output
 
 
-def _base_makers(debs: list[Deb], paths: dict[str, Path]) -> Makers:
+def _base_makers(debs: list[Deb]) -> Makers:
     by_name = {deb.name: deb for deb in debs}
     versions = [(deb.name, deb.version) for deb in debs]  # a package names those it depends on by version
     makers: Makers = {_digest([_code(), "python_abi"]): base.python_abi}
     for entry in base.table():
         key = _digest([_code(), entry.name, versions, [by_name[deb].sha256 for deb in entry.debs]])
-        makers[key] = partial(base.make, entry, by_name, paths)
+        makers[key] = partial(base.make, entry, by_name)
     return makers
 
 

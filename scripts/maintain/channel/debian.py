@@ -33,12 +33,13 @@ INSTEAD = "use conda-forge or a mirror of it: scripts/demo --channel URL; the st
 
 @dataclass(frozen=True)
 class Deb:
-    """One package file of the archive, as apt's signed index lists it."""
+    """One package file of the archive, as apt's signed index lists it; ``path`` is where the cache keeps it."""
 
     name: str
     version: str
     file: str
     sha256: str
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -80,52 +81,63 @@ class Archive:
         env = {**os.environ, "LC_ALL": "C"}
         return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
 
-    def resolve(self, names: list[str]) -> list[Deb]:
-        """The newest trusted version of each package; raises ``unsupported-host`` if the archive has no such."""
+    def fetch(self, names: list[str]) -> list[Deb]:
+        """The newest trusted version of each package, downloaded where the cache lacks it, verified in any case.
+
+        Raises ``unsupported-host`` if the archive has no such package, ``signature``, ``hash-mismatch``, ``network``.
+        """
+        try:
+            return self._download(self._resolve(names))
+        except _StaleIndexError:
+            return self._download(self._resolve(names))
+
+    def _resolve(self, names: list[str]) -> list[Deb]:
         done = self._apt("--print-uris", "download", *names)
-        if done.returncode and not self.private and "authenticated" not in done.stderr:
-            self._refresh()
-            return self.resolve(names)
+        trouble = done.stderr
+        if done.returncode and not self.private and "authenticated" not in trouble:
+            update = self._update()
+            done = self._apt("--print-uris", "download", *names)
+            trouble = update.stderr if "Failed to fetch" in update.stderr else done.stderr
         if done.returncode:
-            raise _explain(done.stderr)
-        debs = [_parse(line) for line in done.stdout.splitlines() if line.startswith("'")]
+            raise _explain(trouble)
+        debs = [self._parse(line) for line in done.stdout.splitlines() if line.startswith("'")]
         return sorted(debs, key=lambda deb: names.index(deb.name))
 
-    def _refresh(self) -> None:
-        """Fetch a private index; failures of sources that are not needed are none, the caller looks again."""
+    def _update(self) -> subprocess.CompletedProcess[str]:
+        """Fetch a private index. Sources that are not needed may fail: what counts is what is found with it."""
         self.private = True
-        self.update = self._apt("update")
+        return self._apt("update")
 
-    def fetch(self, debs: list[Deb]) -> dict[str, Path]:
-        """Each package's file by name, downloaded where the cache lacks it, verified in any case."""
-        store = self.cache / "debs"
-        store.mkdir(parents=True, exist_ok=True)
-        paths = {deb.name: store / f"{deb.sha256}.deb" for deb in debs}
-        missing = [deb for deb in debs if not _whole(paths[deb.name], deb.sha256)]
+    def _parse(self, line: str) -> Deb:
+        """One line of ``apt-get --print-uris``: 'URI' NAME_VERSION_ARCH.deb SIZE SHA256:HEX."""
+        _, file, _, digest = line.split()
+        kind, _, value = digest.partition(":")
+        name, version, _ = file.split("_")
+        if kind != "SHA256":
+            raise ToolError("signature", f"apt's index has no SHA-256 for {name}", why=f"it has {digest}", fix=INSTEAD)
+        return Deb(name, version.replace("%3a", ":"), file, value, self.cache / "debs" / f"{value}.deb")
+
+    def _download(self, debs: list[Deb]) -> list[Deb]:
+        missing = [deb for deb in debs if not (deb.path.exists() and sha256_file(deb.path) == deb.sha256)]
         if missing:
+            store = self.cache / "debs"
+            store.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as folder:
                 done = self._apt("download", *(f"{deb.name}={deb.version}" for deb in missing), cwd=Path(folder))
+                if done.returncode and "404 " in done.stderr and not self.private:
+                    self._update()
+                    raise _StaleIndexError
                 if done.returncode:
                     raise _explain(done.stderr)
                 for deb in missing:
                     file = Path(folder, deb.file)
                     verify_sha256(file, deb.sha256, source=f"the Debian archive, {deb.name} {deb.version}")
-                    file.replace(paths[deb.name])
-        return paths
+                    file.replace(deb.path)
+        return debs
 
 
-def _whole(path: Path, sha256: str) -> bool:
-    return path.exists() and sha256_file(path) == sha256
-
-
-def _parse(line: str) -> Deb:
-    """One line of ``apt-get --print-uris``: 'URI' NAME_VERSION_ARCH.deb SIZE SHA256:HEX."""
-    _, file, _, digest = line.split()
-    kind, _, value = digest.partition(":")
-    name, version, _ = file.split("_")
-    if kind != "SHA256":
-        raise ToolError("signature", f"apt's index has no SHA-256 for {name}", why=f"it has {digest}", fix=INSTEAD)
-    return Deb(name, version.replace("%3a", ":"), file, value)
+class _StaleIndexError(Exception):
+    """The machine's index names files that the archive has replaced since."""
 
 
 def _explain(text: str) -> ToolError:
@@ -137,7 +149,7 @@ def _explain(text: str) -> ToolError:
             "signature",
             "apt does not trust the archive of these packages",
             why=why,
-            fix="sign it, or use another source",
+            fix="use a signed source",
         )
     if "no space left" in lowered:
         return ToolError("disk-full", "the disk is full", why=why, fix="free some space or set PREFECT_ENV_CACHE")

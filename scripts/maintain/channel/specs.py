@@ -24,7 +24,7 @@ def conda_name(name: str) -> str:
 
 
 def conda_version(specifiers: SpecifierSet) -> str:
-    """``specifiers`` as a conda version spec (``~=1.4`` is ``>=1.4,1.*``); empty if any version will do."""
+    """``specifiers`` as a conda version spec (``~=1.4`` is ``1.*,>=1.4``); empty if any version will do."""
     parts: list[str] = []
     for item in specifiers:
         version = item.version
@@ -36,7 +36,7 @@ def conda_version(specifiers: SpecifierSet) -> str:
             parts.append(f"=={version}")
         else:
             parts.append(f"{item.operator}{version}")
-    # Lower bounds first, as people write them; the order of a SpecifierSet is not fixed.
+    # Upper bounds last, as people write them; the order of a SpecifierSet is not fixed.
     return ",".join(sorted(parts, key=lambda part: (part[0] == "<", part[0] == "!", part)))
 
 

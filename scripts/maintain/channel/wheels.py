@@ -112,11 +112,16 @@ class Wheel:
         return self.pin[:2] in BORROWED
 
 
+def lines() -> set[str]:
+    """The lines that have pins."""
+    return {path.stem for path in (RECIPES / "lines").glob("*.txt")}
+
+
 def pins(line: str) -> list[Pin]:
     """The pins of ``line``, read from ``recipe/lines/<line>.txt``."""
     path = RECIPES / "lines" / f"{line}.txt"
     if not path.exists():
-        known = ", ".join(sorted(file.stem for file in path.parent.glob("*.txt"))) or "none"
+        known = ", ".join(sorted(lines()))
         raise ToolError("bad-usage", f"there is no line {line!r}", where=str(path), why=f"lines with pins: {known}")
     return parse(path.read_text(encoding="utf-8"), str(path))
 

@@ -1,0 +1,23 @@
+"""The stand-in channel, built once for all tests that install for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maintain.channel.build import OUTPUT, build_channel
+from maintain.lib.errors import ToolError
+
+
+def standin(*lines: str) -> Path:
+    """The channel folder with at least ``lines`` (line 3 without any); skips where a stand-in cannot be made.
+
+    Made once: the first caller builds, the others, in any process, wait for it and find it up to date.
+    """
+    try:
+        return build_channel(lines or ("3",), OUTPUT)
+    except ToolError as error:
+        if error.id == "unsupported-host":
+            pytest.skip(f"{error.what}: {error.why}")
+        raise
