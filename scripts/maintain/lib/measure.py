@@ -30,7 +30,11 @@ class Row:
 
 
 def alternate(
-    ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 3, before: Callable[[], object] | None = None
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    *,
+    rounds: int = 3,
+    before: Callable[[], object] | None = None,
 ) -> tuple[float, float]:
     """Median seconds of ``ours`` and ``theirs``, run in turn so that noise meets both; ``before`` is not timed."""
     times: tuple[list[float], list[float]] = ([], [])
