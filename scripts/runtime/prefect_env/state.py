@@ -1,0 +1,264 @@
+"""Write down what an activation sets, in a form that the shells' scripts read without starting a process.
+
+``python -I -m prefect_env.state FORMAT`` is what the scripts start when there is no such file or it is stale. It writes
+
+* ``state.FORMAT``: first the conditions under which it holds, then what to set;
+* ``apply-KEY.FORMAT``: what to set, without conditions; its path is printed, and the script reads it at once, so that
+  two activations at the same time with different variables cannot read each other's.
+
+Records are (kind, name, value). Conditions: ``user NAME VALUE`` the user's variable is so (``+`` and its value, or
+nothing for unset), ``file STAMP PATH`` has the same date as the file STAMP, ``none - PATH`` does not exist. Actions:
+``set NAME VALUE``, ``unset NAME -``, ``warn - TEXT``. FORMAT ``data`` is one record a line, ``oem`` the same in the
+code page of cmd.exe, ``nu`` the same without HTTP_PROXY and the like, since nushell takes them for http_proxy and so
+on; ``sh`` and ``csh`` are code, since csh cannot read a file and dash reads it byte by byte.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from prefect_env import bundle, effective
+from prefect_env.files import atomic_write
+from prefect_env.settings import printable
+
+Record = tuple[str, str, str]
+MARKER = "__PREFECT_ENV"
+OLD, SET = f"{MARKER}_OLD_", f"{MARKER}_SET_"
+"""Per variable: what it was (``+value``, or unset) and what we left (``+value``, or ``-`` for unset)."""
+
+LOWER = {name for name in effective.MANAGED if name.islower()}
+
+KEPT = 8
+"""How many ``apply`` files of past activations stay."""
+
+
+def user_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` as it would be after deactivation."""
+    own = {name: value for name, value in environ.items() if not name.startswith(MARKER)}
+    for name in effective.MANAGED:
+        left = environ.get(SET + name)
+        if left == ("+" + environ[name] if name in environ else "-"):
+            own.pop(name, None)
+            old = environ.get(OLD + name, "")
+            if old:
+                own[name] = old[1:]
+    return own
+
+
+def cache_dir(environ: Mapping[str, str]) -> Path:
+    """The user's cache folder, by the same rule as the scripts'."""
+    if environ.get("PREFECT_ENV_CACHE"):
+        return Path(environ["PREFECT_ENV_CACHE"])
+    if effective.WINDOWS:
+        return Path(environ.get("LOCALAPPDATA", "")) / "prefect-env"
+    return Path(environ.get("XDG_CACHE_HOME") or environ.get("HOME", "") + "/.cache") / "prefect-env"
+
+
+def folder(prefix: str, environ: Mapping[str, str]) -> Path:
+    """Where the state of ``prefix`` is kept, made and only the user's; a private temporary folder if need be.
+
+    Raises OSError if there is no such place.
+    """
+    below = prefix.replace(":", "") if effective.WINDOWS else prefix
+    # /tmp, not TMPDIR: the csh script looks there too
+    temporary = Path(f"/tmp/prefect-env-{os.geteuid()}" if hasattr(os, "geteuid") else tempfile.gettempdir())  # noqa: S108
+    error: OSError | None = None
+    for base in (cache_dir(environ), temporary):
+        try:
+            base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _mine(base)
+            place = Path(f"{base}/prefixes/{below.lstrip('/')}")
+            place.mkdir(parents=True, exist_ok=True)
+            if os.access(place, os.W_OK):
+                return place
+            error = PermissionError(13, "cannot write", str(place))
+        except OSError as failure:
+            error = failure
+    raise error or OSError("no folder for the state")
+
+
+def _mine(path: Path) -> None:
+    """Raise PermissionError if another user could write what we will read from ``path``."""
+    if hasattr(os, "geteuid"):
+        status = os.lstat(path)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise PermissionError(13, "not yours alone", str(path))
+
+
+def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[Record], list[Record]]:
+    """The conditions and the actions of activating ``prefix``; writes the CA bundle and the stamps.
+
+    ``environ`` is the user's own, ``home`` the folder of the state. Raises OSError.
+    """
+    plan = effective.plan(Path(prefix), environ)
+    if plan.ca_sources or plan.ca_system:
+        names = [str(path) for path, _ in plan.ca_sources] + ["system"] * plan.ca_system
+        target = bundle.place(Path(prefix), home, names, shared=plan.ca_shared)
+        plan.warnings += bundle.write(target, plan.ca_sources, windows_store=plan.ca_system)
+        plan.watched.append(target)
+        effective.use_bundle(plan, environ, str(target))
+    conditions = [("user", name, _was(name, environ)) for name in (*effective.MANAGED, *effective.READ)]
+    conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched)]
+    actions: list[Record] = [("set", MARKER, "1")] if plan.variables else []
+    for name, (value, _) in plan.variables.items():
+        if name in environ:
+            actions.append(("set", OLD + name, _was(name, environ)))
+        actions.append(("set", SET + name, "-" if value is None else "+" + value))
+        actions.append(("unset", name, "-") if value is None else ("set", name, value))
+    actions += [("warn", "-", text) for text in plan.warnings]
+    return conditions, actions
+
+
+def _was(name: str, environ: Mapping[str, str]) -> str:
+    """``+`` and the value of a variable, or nothing if it is unset."""
+    return "+" + environ[name] if name in environ else ""
+
+
+def _watch(path: Path, home: Path) -> Record:
+    """A condition on ``path``. Its stamp has its date (and on Windows its size: cmd.exe sees whole minutes only)."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ("none", "-", str(path))
+    stamp = home / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+    stamp.touch()
+    if effective.WINDOWS and path.is_file():
+        os.truncate(stamp, status.st_size)
+    os.utime(stamp, ns=(status.st_mtime_ns, status.st_mtime_ns))
+    return ("file", str(stamp), str(path))
+
+
+def data(conditions: list[Record], actions: list[Record]) -> str:
+    """One record a line: kind, name and value with one space between; a stamp by its name in the same folder."""
+    lines = [(kind, Path(name).name if kind == "file" else name, value) for kind, name, value in conditions + actions]
+    return "".join(" ".join(record) + "\n" for record in lines)
+
+
+def sh(conditions: list[Record], actions: list[Record]) -> str:
+    """POSIX shell code to be sourced: status 1 if stale, else everything is set."""
+    quote = shlex.quote
+    tests = []
+    for kind, name, value in conditions:
+        path = quote(value)
+        if kind == "user":
+            tests.append(f'[ "${{{name}++${name}}}" = {path} ]')
+        elif kind == "none":
+            tests.append(f"[ ! -e {path} ]")
+        else:
+            stamp = quote(name)
+            tests.append(f"[ -e {path} ] && ! [ {path} -nt {stamp} ] && ! [ {path} -ot {stamp} ]")
+    code = [" &&\n".join(tests) + " || return 1"] if tests else []
+    sets = [f"{name}={quote(value)}" for kind, name, value in actions if kind == "set"]
+    code += [" \\\n ".join(["export", *sets])] if sets else []
+    code += [f"unset {name}" for kind, name, _ in actions if kind == "unset"]
+    code += [f"printf '%s\\n' {quote('prefect-env: ' + value)} >&2" for kind, _, value in actions if kind == "warn"]
+    return "\n".join([*code, ""])
+
+
+def _csh_quote(text: str) -> str:
+    """One csh word: ``!`` is history and ``\\`` may be special even in single quotes."""
+    for char, safe in (("\\", "\\\\"), ("'", "\\'"), ("!", "\\!")):
+        text = text.replace(char, f"\0{safe}\0")
+    return "".join(part if index % 2 else f"'{part}'" for index, part in enumerate(text.split("\0")))
+
+
+def csh(conditions: list[Record], actions: list[Record]) -> str:
+    """C shell code to be sourced: leaves ``__pe_fresh`` 0 if stale, else everything is set."""
+    quote = _csh_quote
+    code = ["set __pe_fresh = 1"]
+    for kind, name, value in conditions:
+        path = quote(value)
+        if kind == "user":
+            code += ["set __pe_now = ''", f"if ( $?{name} ) then", f"set __pe_now = +${name}:q", "endif"]
+            code.append(f"if ( x$__pe_now:q != x{path} ) set __pe_fresh = 0")
+        elif kind == "none":
+            code.append(f"if ( -e {path} ) set __pe_fresh = 0")
+        else:
+            code.append(f"if ( ! -e {path} || -M {path} != -M {quote(name)} ) set __pe_fresh = 0")
+    code.append("if ( $__pe_fresh ) then")
+    for kind, name, value in actions:
+        if kind == "set":
+            code.append(f"setenv {name} {quote(value)}")
+        elif kind == "unset":
+            code.append(f"unsetenv {name}")
+        else:  # csh cannot write to stderr itself
+            code.append(f"/bin/sh -c 'echo \"$1\" >&2' sh {quote('prefect-env: ' + value)}")
+    return "\n".join([*code, "endif", ""])
+
+
+FORMATS: dict[str, Callable[[list[Record], list[Record]], str]] = {
+    "data": data,
+    "oem": data,
+    "nu": data,
+    "sh": sh,
+    "csh": csh,
+}
+
+
+def write(form: str, environ: Mapping[str, str]) -> Path:
+    """Write the state for the format ``form``; the path of the file to apply now. Raises OSError, ValueError."""
+    prefix = environ.get("CONDA_PREFIX", "")
+    if not os.path.isabs(prefix) or not printable(prefix):
+        raise ValueError("CONDA_PREFIX is no absolute path without control characters")
+    own = user_environ(environ)
+    home = folder(prefix, own)
+    if form == "nu":
+        own = {name.lower() if name.lower() in LOWER else name: value for name, value in own.items()}
+    conditions, actions = records(prefix, own, home)
+    if form == "nu":
+        conditions, actions = _one_case(conditions), _one_case(actions)
+    render = FORMATS[form]
+    # A line feed in a variable cannot be written down as one record: such an environment is worked out every time.
+    if all(printable(value) for _, _, value in conditions):
+        _put(home / f"state.{form}", render(conditions, actions))
+    else:
+        (home / f"state.{form}").unlink(missing_ok=True)
+    content = render([], actions)
+    key = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:16]
+    apply = home / f"apply-{key}.{form}"
+    _put(apply, content)
+    past = sorted(home.glob("apply-*"), key=lambda path: path.stat().st_mtime)
+    for path in past[:-KEPT]:
+        path.unlink()
+    return apply
+
+
+def _one_case(wanted: list[Record]) -> list[Record]:
+    """``wanted`` without the upper-case twins of lower-case variables."""
+    upper = {name.upper() for name in LOWER}
+    return [record for record in wanted if record[1].replace(OLD, "").replace(SET, "") not in upper]
+
+
+def console_encoding() -> str:
+    """How a console program's bytes are read: cmd.exe and PowerShell use the console's code page."""
+    if sys.platform != "win32":
+        return "utf-8"
+    import ctypes
+
+    return f"cp{ctypes.windll.kernel32.GetConsoleOutputCP()}"
+
+
+def _put(path: Path, text: str) -> None:
+    """Write what shells read: the user's only, bytes as they came."""
+    encoding = console_encoding() if path.suffix == ".oem" else "utf-8"
+    atomic_write(path, text.encode(encoding, errors="surrogateescape"), mode=0o600)
+
+
+def main() -> None:
+    """Print the file to apply; on failure one line on stderr, for an activation must go on."""
+    try:
+        answer = f"{write(sys.argv[1], os.environ)}\n".encode(console_encoding(), errors="surrogateescape")
+        sys.stdout.buffer.write(answer)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"prefect-env: settings are not applied: {error}\n")
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()
