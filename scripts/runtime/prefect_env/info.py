@@ -93,23 +93,24 @@ def _static() -> dict[str, Any]:
         return {"error": f"Prefect is not installed: {error}"}
     if spec is None or not spec.origin:
         return {"Version": version, "error": "Prefect is installed but has no module"}
-    root = Path(spec.origin).parent
-    commit, built = _origin(root)
     try:
         pydantic: str | None = installed("pydantic")
     except PackageNotFoundError:
         pydantic = None
     return {
         "Version": version,
-        "API version": _search(
-            r'SERVER_API_VERSION = "([^"]+)"', root / "client/constants.py", root / "server/api/server.py"
-        ),
+        **files_say(Path(spec.origin).parent),
         "Python version": platform.python_version(),
-        "Git commit": commit,
-        "Built": built,
         "OS/Arch": f"{sys.platform}/{platform.machine()}",
         "Pydantic version": pydantic,
     }
+
+
+def files_say(root: Path) -> dict[str, str | None]:
+    """API version, commit and build date of the Prefect whose package is the folder ``root``."""
+    commit, built = _origin(root)
+    api = _search(r'SERVER_API_VERSION = "([^"]+)"', root / "client/constants.py", root / "server/api/server.py")
+    return {"API version": api, "Git commit": commit, "Built": built}
 
 
 def _origin(root: Path) -> tuple[str | None, str | None]:
