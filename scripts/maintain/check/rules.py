@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
-from rattler import BuildString, Channel, MatchSpec, PackageRecord, RepoDataRecord, SparseRepoData
+from rattler import BuildString, MatchSpec, PackageRecord, RepoDataRecord
 
 from maintain.check.finding import Finding
+from maintain.lib.errors import ToolError
 from maintain.lock.lockfile import Lock
 from maintain.lock.package import Package, solution
-from maintain.lock.solve import match_spec, solve_folder
+from maintain.lock.records import FolderSource
+from maintain.lock.solve import solve_environment
 from maintain.manifest import Manifest
 
 CONDA_FORGE = "https://conda.anaconda.org/conda-forge"
@@ -76,29 +78,26 @@ def linux_floor(manifest: Manifest) -> Iterator[Finding]:
 async def solves_again(manifest: Manifest, lock: Lock) -> list[Finding]:
     """Whether the solver finds the same solution from the locked records alone, with the declared virtual packages."""
     found: list[Finding] = []
-    channel = Channel(manifest.channels[0])
-    with tempfile.TemporaryDirectory(prefix="prefect-env-check-") as folder:
-        for number, ((name, subdir), records) in enumerate(lock.records.items()):
-            environment = manifest.environments.get(name)
-            if environment is None or subdir not in environment.platforms:
-                continue  # reported by the satisfiability rules
-            where = f"{name} on {subdir}"
-            sparse = [
-                SparseRepoData(channel, part, _repodata(Path(folder) / f"{number}-{part}.json", part, records))
-                for part in (subdir, "noarch")
-            ]
+    for (name, subdir), records in lock.records.items():
+        environment = manifest.environments.get(name)
+        if environment is None or subdir not in environment.platforms:
+            continue  # reported by the satisfiability rules
+        where = f"{name} on {subdir}"
+        with tempfile.TemporaryDirectory(prefix="prefect-env-check-") as folder:
+            for part in (subdir, "noarch"):
+                _write_repodata(Path(folder) / part / "repodata.json", part, records)
             try:
-                specs = [match_spec(spec) for spec in environment.requirements(subdir)]
-                again = await solve_folder(sparse, specs, manifest.platforms[subdir])
-            except Exception as error:  # the solver's own type is not exported
-                found.append(Finding("solves-again", where, f"the locked records are no solution: {error}", FIX))
+                source = FolderSource(Path(folder), manifest.channels[0], Path(folder))
+                again = await solve_environment(source, manifest, environment, subdir)
+            except ToolError as error:
+                found.append(Finding("solves-again", where, f"the locked records are no solution: {error.why}", FIX))
                 continue
-            if {record.url for record in again} != {record.url for record in records}:
-                found.append(Finding("solves-again", where, "the solver needs other packages than those locked", FIX))
+        if {record.url for record in again} != {record.url for record in records}:
+            found.append(Finding("solves-again", where, "the solver needs other packages than those locked", FIX))
     return found
 
 
-def _repodata(path: Path, subdir: str, records: tuple[RepoDataRecord, ...]) -> Path:
+def _write_repodata(path: Path, subdir: str, records: tuple[RepoDataRecord, ...]) -> None:
     entries: dict[str, dict[str, dict[str, Any]]] = {"packages": {}, "packages.conda": {}}
     for record in records:
         if record.subdir == subdir:
@@ -111,9 +110,10 @@ def _repodata(path: Path, subdir: str, records: tuple[RepoDataRecord, ...]) -> P
                 "depends": record.depends,
                 "constrains": record.constrains,
                 "subdir": subdir,
+                "size": record.size or 0,
             }
+    path.parent.mkdir()
     path.write_text(json.dumps({"info": {"subdir": subdir}, **entries}), encoding="utf-8")
-    return path
 
 
 def policy(root: Path) -> Iterator[Finding]:

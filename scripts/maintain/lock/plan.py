@@ -51,8 +51,9 @@ async def make(manifest: Manifest, old: Lock | None, update: Update, folder: Pat
     tasks = [
         (environment, subdir) for environment in manifest.environments.values() for subdir in environment.platforms
     ]
+    started = perf_counter()
+    source: Source | None = None
     with ExitStack() as stack, progress() as bar:
-        source: Source | None = None
         task = bar.add_task("solving", total=len(tasks))
         for environment, subdir in tasks:
             key = (environment.name, subdir)
@@ -67,15 +68,12 @@ async def make(manifest: Manifest, old: Lock | None, update: Update, folder: Pat
             ):
                 plan.records[key] = keep
             else:
-                if source is None:
-                    started = perf_counter()
-                    source = stack.enter_context(open_source(manifest, folder))
-                    plan.load_seconds = perf_counter() - started
-                started = perf_counter()
+                source = source or stack.enter_context(open_source(manifest, folder))
                 plan.records[key] = await _solve(source, manifest, environment, subdir, keep, trusted=trusted)
-                plan.solve_seconds += perf_counter() - started
                 plan.solved.append(key)
             bar.advance(task)
+    plan.load_seconds = source.load_seconds if source else 0.0
+    plan.solve_seconds = perf_counter() - started - plan.load_seconds
     return plan
 
 

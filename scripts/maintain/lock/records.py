@@ -6,58 +6,128 @@ import json
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import Any, Protocol
 
-from rattler import Channel, Gateway, RepoDataRecord, SparseRepoData, Subdir
+from rattler import (
+    BuildString,
+    Channel,
+    Gateway,
+    GenericVirtualPackage,
+    MatchSpec,
+    PackageName,
+    RepoDataRecord,
+    SparseRepoData,
+    Subdir,
+    Version,
+    solve,
+    solve_with_sparse_repodata,
+)
 
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lib.files import explained
 from maintain.lib.paths import ROOT, cache_dir
-from maintain.manifest import Manifest
+from maintain.manifest import Manifest, Platform
 
 SHARED = ROOT.parent / "shared" / "conda-forge"
 """Where maintainers keep a copy of conda-forge's records beside the clone."""
 REACHABLE_SECONDS = 5.0
 
 
-@dataclass
-class Source:
-    """Records to solve from: opened folders by subdir, or the channels and a gateway to them."""
+class Source(Protocol):
+    """Records to solve from."""
 
     label: str
-    folders: dict[str, SparseRepoData] = field(default_factory=dict)
-    channels: tuple[Channel, ...] = ()
-    gateway: Gateway | None = None
+    """Where they come from, for messages."""
+    load_seconds: float
+    """How long reading them has taken so far; 0 where the solver reads them itself."""
 
-    def repodata(self, subdir: str) -> list[SparseRepoData]:
-        """The opened repodata of ``subdir`` and noarch; raise ``bad-file`` if the folder has none."""
-        try:
-            return [self.folders[subdir], self.folders["noarch"]]
-        except KeyError as error:
-            raise ToolError(
-                "bad-file",
-                f"there are no records for {error.args[0]}",
-                where=self.label,
-                fix="add the subdir's repodata.json",
-            ) from error
+    async def solve(
+        self, specs: list[MatchSpec], platform: Platform, keep: Collection[RepoDataRecord]
+    ) -> list[RepoDataRecord]:
+        """Solve with exactly the platform's virtual packages, preferring the records ``keep``."""
+        ...
 
     async def knows(self, record: RepoDataRecord) -> bool:
         """Whether the source lists the package at this URL with this SHA-256."""
-        if self.folders:
-            sparse = self.folders.get(record.subdir)
-            candidates = sparse.load_records(record.name) if sparse else []
-        else:
-            assert self.gateway is not None  # a source has folders or a gateway  # noqa: S101
-            answer = await self.gateway.query(
-                list(self.channels), [Subdir(record.subdir)], [record.name.normalized], recursive=False
+        ...
+
+
+class FolderSource:
+    """A folder of repodata (``SUBDIR/repodata.json``), taken as the records of ``channel``; each is opened once."""
+
+    def __init__(self, folder: Path, channel: str, scratch: Path) -> None:
+        self.label = str(folder)
+        self.load_seconds = 0.0
+        self._channel = Channel(channel)
+        self._scratch = scratch
+        self._files = {file.parent.name: file for file in folder.glob("*/repodata.json")}
+        self._opened: dict[str, SparseRepoData] = {}
+        if not self._files:
+            raise ToolError(
+                "bad-file",
+                "this folder holds no channel records",
+                where=self.label,
+                why="expected SUBDIR/repodata.json, for example linux-64/repodata.json",
             )
-            candidates = [found for group in answer for found in group]
-        return any(found.url == record.url and found.sha256 == record.sha256 for found in candidates)
+
+    async def solve(
+        self, specs: list[MatchSpec], platform: Platform, keep: Collection[RepoDataRecord]
+    ) -> list[RepoDataRecord]:
+        """Solve from the platform's subdir and noarch; raise ``bad-file`` if the folder does not have them."""
+        return await solve_with_sparse_repodata(
+            specs,
+            [self._repodata(platform.subdir), self._repodata("noarch")],
+            locked_packages=list(keep),
+            virtual_packages=virtual_packages(platform),
+        )
+
+    async def knows(self, record: RepoDataRecord) -> bool:
+        """Whether the folder lists the package at this URL with this SHA-256."""
+        listed = self._repodata(record.subdir).load_records(record.name)
+        return any(found.url == record.url and found.sha256 == record.sha256 for found in listed)
+
+    def _repodata(self, subdir: str) -> SparseRepoData:
+        if subdir not in self._opened:
+            if subdir not in self._files:
+                raise ToolError("bad-file", f"there are no records for {subdir}", where=self.label)
+            started = perf_counter()
+            whole = _complete(self._files[subdir], self._scratch)
+            self._opened[subdir] = SparseRepoData(self._channel, subdir, whole)
+            self.load_seconds += perf_counter() - started
+        return self._opened[subdir]
+
+
+class ChannelSource:
+    """The channels themselves; the user's cache keeps their repodata."""
+
+    def __init__(self, channels: tuple[str, ...]) -> None:
+        self.label = ", ".join(channels)
+        self.load_seconds = 0.0
+        self._channels = [Channel(url) for url in channels]
+        self._gateway = Gateway(cache_dir=cache_dir() / "repodata")
+
+    async def solve(
+        self, specs: list[MatchSpec], platform: Platform, keep: Collection[RepoDataRecord]
+    ) -> list[RepoDataRecord]:
+        """Solve from what the channels have now."""
+        return await solve(
+            self._channels,
+            specs,
+            gateway=self._gateway,
+            platforms=[Subdir(platform.subdir), Subdir("noarch")],
+            locked_packages=list(keep),
+            virtual_packages=virtual_packages(platform),
+        )
+
+    async def knows(self, record: RepoDataRecord) -> bool:
+        """Whether a channel lists the package at this URL with this SHA-256."""
+        listed = await self._gateway.query(self._channels, [Subdir(record.subdir)], [record.name], recursive=False)
+        return any(found.url == record.url and found.sha256 == record.sha256 for group in listed for found in group)
 
 
 @contextmanager
@@ -66,7 +136,10 @@ def open_source(manifest: Manifest, folder: Path | None) -> Iterator[Source]:
 
     Raises ``network`` if there is none of them, ``bad-file`` for a folder that is no channel's records.
     """
-    if folder is None and not _reachable(manifest.channels[0]):
+    if folder is None and _reachable(manifest.channels[0]):
+        yield ChannelSource(manifest.channels)
+        return
+    if folder is None:
         if not SHARED.is_dir():
             raise ToolError(
                 "network",
@@ -76,35 +149,24 @@ def open_source(manifest: Manifest, folder: Path | None) -> Iterator[Source]:
             )
         say(f"{manifest.channels[0]} cannot be reached; solving from {SHARED}")
         folder = SHARED
-    if folder is None:
-        channels = tuple(Channel(url) for url in manifest.channels)
-        yield Source(manifest.channels[0], channels=channels, gateway=Gateway(cache_dir=cache_dir() / "repodata"))
-        return
     if len(manifest.channels) != 1:
-        raise ToolError(
-            "bad-usage", "--repodata serves one channel, the manifest has several", where=str(manifest.path)
-        )
-    with tempfile.TemporaryDirectory(prefix="prefect-env-records-") as temporary:
-        yield Source(str(folder), folders=_open_folder(folder, Channel(manifest.channels[0]), Path(temporary)))
+        what = "a folder of records serves one channel, the manifest has several"
+        raise ToolError("bad-usage", what, where=str(manifest.path))
+    # Windows cannot remove a file that is still mapped; the next cleaning of its temporary folder does.
+    with tempfile.TemporaryDirectory(prefix="prefect-env-records-", ignore_cleanup_errors=True) as scratch:
+        yield FolderSource(folder, manifest.channels[0], Path(scratch))
 
 
-def _open_folder(folder: Path, channel: Channel, temporary: Path) -> dict[str, SparseRepoData]:
-    files = sorted(folder.glob("*/repodata.json"))
-    if not files:
-        raise ToolError(
-            "bad-file",
-            "this folder holds no channel records",
-            where=str(folder),
-            why="expected SUBDIR/repodata.json, for example linux-64/repodata.json",
-        )
-    opened = {}
-    for file in files:
-        subdir = file.parent.name
-        opened[subdir] = SparseRepoData(channel, subdir, _complete(file, temporary))
-    return opened
+def virtual_packages(platform: Platform) -> list[GenericVirtualPackage]:
+    """The virtual packages of a platform as the solver takes them."""
+    found = []
+    for text in platform.virtual_packages:
+        name, version, build = (*text.split("=", 2), "")[:3]
+        found.append(GenericVirtualPackage(PackageName(name), Version(version), BuildString.new_unchecked(build)))
+    return found
 
 
-def _complete(file: Path, temporary: Path) -> Path:
+def _complete(file: Path, scratch: Path) -> Path:
     """``file``, or a copy without the records that have neither size nor timestamp.
 
     Records collected from old lock files lack track_features too, and the solver would prefer them for that.
@@ -126,7 +188,7 @@ def _complete(file: Path, temporary: Path) -> Path:
         raise ToolError("bad-file", "this is no repodata.json", where=str(file), why=str(error)) from error
     if whole == parts:
         return file
-    copy = temporary / f"{file.parent.name}.json"
+    copy = scratch / f"{file.parent.name}.json"
     copy.write_text(json.dumps({**data, **whole}), encoding="utf-8")
     return copy
 

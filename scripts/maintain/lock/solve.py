@@ -5,31 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from rattler import (
-    BuildString,
-    GenericVirtualPackage,
-    MatchSpec,
-    PackageName,
-    RepoDataRecord,
-    SparseRepoData,
-    Subdir,
-    Version,
-    solve,
-    solve_with_sparse_repodata,
-)
+from rattler import MatchSpec, RepoDataRecord
 
 from maintain.lib.errors import ToolError
 from maintain.lock.records import Source
-from maintain.manifest import Environment, Manifest, Platform, Spec
-
-
-def virtual_packages(platform: Platform) -> list[GenericVirtualPackage]:
-    """The virtual packages of a platform as the solver takes them."""
-    found = []
-    for text in platform.virtual_packages:
-        name, version, build = (*text.split("=", 2), "")[:3]
-        found.append(GenericVirtualPackage(PackageName(name), Version(version), BuildString.new_unchecked(build)))
-    return found
+from maintain.manifest import Environment, Manifest, Spec
 
 
 async def solve_environment(
@@ -45,33 +25,13 @@ async def solve_environment(
     """
     requirements = environment.requirements(subdir)
     specs = [match_spec(spec) for spec in requirements]
-    platform = manifest.platforms[subdir]
     try:
-        if source.folders:
-            records = await solve_folder(source.repodata(subdir), specs, platform, keep)
-        else:
-            records = await solve(
-                list(source.channels),
-                specs,
-                gateway=source.gateway,
-                platforms=[Subdir(subdir), Subdir("noarch")],
-                locked_packages=list(keep),
-                virtual_packages=virtual_packages(platform),
-            )
+        records = await source.solve(specs, manifest.platforms[subdir], keep)
     except ToolError:
         raise
     except Exception as error:
         raise _explained(error, source, requirements, environment, subdir) from error
     return tuple(sorted(records, key=lambda record: str(record.name.normalized)))
-
-
-async def solve_folder(
-    repodata: list[SparseRepoData], specs: list[MatchSpec], platform: Platform, keep: Collection[RepoDataRecord] = ()
-) -> list[RepoDataRecord]:
-    """Solve ``specs`` from opened repodata with exactly the platform's virtual packages."""
-    return await solve_with_sparse_repodata(
-        specs, repodata, locked_packages=list(keep), virtual_packages=virtual_packages(platform)
-    )
 
 
 def match_spec(spec: Spec) -> MatchSpec:

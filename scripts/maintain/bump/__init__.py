@@ -1,0 +1,1 @@
+"""Move the locked packages to the newest that the manifest allows."""

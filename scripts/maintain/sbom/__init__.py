@@ -1,0 +1,1 @@
+"""Write what a release says about its packages: SBOMs and licence lists."""
