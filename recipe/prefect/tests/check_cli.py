@@ -23,9 +23,12 @@ def help_of(*words):
     return text.getvalue()
 
 
-# A command stands at the beginning of a line, in both looks of the help (Rich's panels and cyclopts').
-NAME = re.compile(r"^\W{1,4}([a-z][a-z-]+)\s{2,}\S", re.M)
-groups = sorted(set(NAME.findall(help_of())))
+# A command stands at the beginning of a line of a panel, its other name in brackets behind it.
+NAME = re.compile(r"^│ ([a-z][a-z-]+)(?: \([a-z-]+\))?\s{2,}\S", re.M)
+# Commands, not groups: in 3.8.8 Prefect itself refuses their --help.
+COMMANDS = {"help", "init", "version"}
+
+groups = sorted(set(NAME.findall(help_of())) - COMMANDS)
 assert {"config", "deployment", "flow-run", "profile", "server"} <= set(groups), groups  # noqa: S101
 for group in groups:
     assert help_of(group).strip(), group  # noqa: S101

@@ -23,7 +23,8 @@ def main():
         port = str(probe.getsockname()[1])
         probe.close()
         env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        env = {**env, "PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        env |= {"PREFECT_HOME": home, "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+        env["COLUMNS"] = "200"  # narrower tables cut names short
         server = subprocess.Popen(["prefect", "server", "start", "--port", port], env=env)
         try:
             env["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
