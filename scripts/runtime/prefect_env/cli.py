@@ -11,7 +11,9 @@ import click
 from prefect_env.console import INTERRUPTED
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "db": ("prefect_env.db.command:db", "Look at Prefect's database, back it up, move it between versions."),
     "info": ("prefect_env.info:info", "Show versions, and where SQLite, OpenSSL and Python are loaded from."),
+    "upgrade": ("prefect_env.upgrade.command:upgrade", "Move to another environment and its database, or go back."),
 }
 """Name -> (``module:function`` of a click command, its line of help). Without a line it is not listed."""
 

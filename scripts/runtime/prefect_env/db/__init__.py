@@ -1,0 +1,1 @@
+"""Prefect's database: what it is, its backups, and the Prefects that read and change it."""

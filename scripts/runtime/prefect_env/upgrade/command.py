@@ -1,0 +1,143 @@
+"""``prefect-env upgrade``: plan, run, rollback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prefect_env.console import CommandError, command, emit, say
+from prefect_env.db.prefix import Prefix, running
+from prefect_env.upgrade import run as engine
+from prefect_env.upgrade.journal import Journal
+from prefect_env.upgrade.plan import Plan, make
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+url_option = click.option("--url", help="The database's URL, in place of what Prefect's settings say.")
+backups_option = click.option(
+    "--backups", type=FOLDER, help="Where backups are kept; default: PREFECT_HOME/prefect-env."
+)
+yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+dry_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+empty_option = click.option("--start-empty", is_flag=True, help="Agree that data of 2.0a9 or earlier are left behind.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def upgrade() -> None:
+    """Move to another environment and take the database along, or go back.
+
+    \b
+    Example:
+      prefect-env upgrade plan --to /opt/prefect/3
+      prefect-env upgrade run --to /opt/prefect/3 --link /opt/prefect/current
+      prefect-env upgrade rollback
+    """
+
+
+def _where(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say from where to where."""
+    options = [
+        click.option("--to", "new", type=FOLDER, required=True, help="The prefix of the new environment."),
+        click.option(
+            "--from", "old", type=FOLDER, help="The prefix of the old one; default: the link's, else this one."
+        ),
+        click.option("--link", type=click.Path(path_type=Path), help="A link to the environment, to be switched, too."),
+        url_option,
+        backups_option,
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _plan(new: Path, old: Path | None, link: Path | None, url: str | None, backups: Path | None) -> Plan:
+    before = old or (link if link and link.is_symlink() else running())
+    return make(Prefix.at(before), Prefix.at(new), url=url, backups=backups, link=link and link.absolute())
+
+
+@upgrade.command()
+@_where
+@command
+def plan(new: Path, old: Path | None, link: Path | None, url: str | None, backups: Path | None, as_json: bool) -> None:
+    """Show what an upgrade does and what is in its way; exits 1 if it cannot be done."""
+    found = _plan(new, old, link, url, backups)
+    emit(found.as_dict(), found.text(), as_json=as_json)
+    if found.problems:
+        sys.exit(1)
+
+
+@upgrade.command()
+@_where
+@dry_option
+@yes_option
+@empty_option
+@command
+def run(
+    new: Path,
+    old: Path | None,
+    link: Path | None,
+    url: str | None,
+    backups: Path | None,
+    dry_run: bool,
+    yes: bool,
+    start_empty: bool,
+    as_json: bool,
+) -> None:
+    """Back up, migrate, check, switch. A failure or a kill at any time loses nothing; see `rollback`."""
+    perform(_plan(new, old, link, url, backups), dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
+
+
+def perform(plan: Plan, *, dry_run: bool, yes: bool, start_empty: bool, as_json: bool) -> None:
+    """Show ``plan``, ask, run it, say what was done. Raises the plan's first problem."""
+    if dry_run:
+        emit(plan.as_dict(), plan.text(), as_json=as_json)
+        return
+    if plan.problems:
+        raise plan.problems[0]
+    if plan.starts_empty and not start_empty:
+        raise CommandError(
+            "check-failed",
+            "the database is of 2.0a9 or earlier and cannot be migrated",
+            where=plan.target.where,
+            why="DATA WILL BE LOST in the new database, which starts empty; the old one is backed up and set aside",
+            fix="add --start-empty to agree",
+        )
+    say(plan.text())
+    if plan.actions() and not yes:
+        click.confirm("Go on?", abort=True, err=True)
+    entry = engine.run(plan)
+    lines = [f"done: {entry}"]
+    if entry.backup:
+        lines.append(f"backup: {entry.backup}")
+    lines.append("back: prefect-env upgrade rollback")
+    emit(asdict(entry), "\n".join(lines), as_json=as_json)
+
+
+@upgrade.command()
+@click.option("--home", type=FOLDER, help="The PREFECT_HOME of the upgrade; default: what Prefect's settings say.")
+@url_option
+@dry_option
+@yes_option
+@command
+def rollback(home: Path | None, url: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Put back environment and database of before the newest upgrade; the present database is backed up first."""
+    home = home or Prefix.at(running()).settings().home
+    entry = engine.undoable(Journal(home))
+    lines = [f"Undo {entry}", f"  environment: {entry.old}"]
+    if entry.link:
+        lines.append(f"  link: {entry.link} to {entry.old_link or 'nothing, as before'}")
+    if entry.backup:
+        lines.append(f"  database: {entry.where} from {entry.backup}; what it has now is backed up first")
+    if dry_run:
+        emit(asdict(entry), "\n".join(lines), as_json=as_json)
+        return
+    say("\n".join(lines))
+    if not yes:
+        click.confirm("Runs of after the upgrade will be in that backup only. Go on?", abort=True, err=True)
+    entry = engine.rollback(home, url)
+    emit(asdict(entry), f"undone: {entry}\nuse the environment {entry.old}", as_json=as_json)
