@@ -13,8 +13,36 @@ from pathlib import Path
 import zstandard
 from rattler import Subdir
 
+from maintain import manifest
+
 PLACEHOLDER = "/placehold" * 25
 """The prefix that packages are built in; an installer writes the real one over it."""
+
+
+HERE = str(Subdir.current())
+
+
+def stand_in(channel: Path) -> Path:
+    """A stand-in channel of ``prefect-env`` (line 3), ``data`` and ``tool``."""
+    p = PLACEHOLDER.encode()
+    binary = b"\x7fELF\0" + p + b"/lib\0tail"
+    package(channel, "tool", files={"bin/tool": b"#!/bin/sh\necho " + p + b"\n", "lib/tool.bin": binary}, subdir=HERE)
+    package(channel, "data", files={"share/data.txt": b"one\n" * 50, "share/old.txt": b"old"}, depends=["tool >=1"])
+    package(channel, "prefect-env", line(), files={"share/line.txt": b"3"}, depends=["data"])
+    (channel / "stand-in.json").write_text('{"name": "stand-in"}')
+    return index(channel)
+
+
+def update(channel: Path) -> Path:
+    """Publish ``data`` 2.0: a changed file, a new one, one that is gone."""
+    files = {"share/data.txt": b"two\n" * 50, "share/new.txt": b"new"}
+    package(channel, "data", "2.0", files=files, depends=["tool >=1"])
+    return index(channel)
+
+
+def line() -> str:
+    """The Prefect version of line 3, which ``--line 3`` asks for."""
+    return manifest.load().lines["3"].prefect
 
 
 def package(
@@ -70,7 +98,7 @@ def package(
 
 def index(channel: Path) -> Path:
     """(Re)write the channel's repodata from its packages; in Python, since py-rattler may crash a test run's exit."""
-    for subdir in {"noarch", str(Subdir.current())}:
+    for subdir in {"noarch", HERE}:
         folder = channel / subdir
         folder.mkdir(parents=True, exist_ok=True)
         packages = {}

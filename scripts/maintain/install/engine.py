@@ -236,7 +236,8 @@ def _explain(error: InstallerError, target: Path) -> ToolError:
     text = masked(str(error))
     number = re.search(r"os error (\d+)", text)
     if number and int(number[1]) in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
-        return from_oserror(OSError(int(number[1]), os.strerror(int(number[1]))), target)
+        fuller = min((fetch.package_cache(), target.parent), key=lambda place: shutil.disk_usage(place).free)
+        return from_oserror(OSError(int(number[1]), os.strerror(int(number[1]))), fuller)
     return ToolError("command-failed", "the packages cannot be linked", where=str(target), why=text.replace("\n", "; "))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -113,9 +114,10 @@ def _verify(part: Path, package: Package) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy, so that what was verified cannot change with the channel's file."""
-    with explained(source), source.open("rb") as stream, target.open("wb") as copy:
-        while chunk := stream.read(1 << 20):
-            copy.write(chunk)
+    with explained(source):
+        stream = source.open("rb")
+    with stream, explained(target), target.open("wb") as copy:
+        shutil.copyfileobj(stream, copy, 1 << 20)
 
 
 class _Sink:

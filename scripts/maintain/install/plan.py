@@ -86,7 +86,9 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
     else:
         if environment not in declared.environments:
             raise _unknown("environment", environment, declared.environments)
-        specs = [spec.text for spec in declared.environments[environment].requirements(str(Subdir.current()))]
+        declared_specs = declared.environments[environment].requirements(str(Subdir.current()))
+        # A build string names a build of conda-forge's; the stand-in has one build of each version.
+        specs = [f"{spec.name} {spec.constraint.partition(' ')[0]}".removesuffix(" *") for spec in declared_specs]
         optional = ["prefect-env-runtime"]
     return asyncio.run(solved(choice, config, line or environment, specs, optional))
 
