@@ -26,6 +26,9 @@ from maintain.lib.paths import RECIPES
 FLOW = RECIPES / "prefect" / "tests" / "three_tasks.py"
 """A flow with three tasks that runs on every line and prints ``total: 12``."""
 
+GRACE = 10
+"""Seconds that a server's children may outlive it."""
+
 WINDOWS = os.name == "nt"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -134,7 +137,7 @@ class Server:
         self.process.terminate()
         try:
             self.process.wait(seconds)
-            clean = _ends(self._group_is_gone, 10)
+            clean = _ends(self._group_is_gone, GRACE)
         except subprocess.TimeoutExpired:
             clean = False
         if not clean:
