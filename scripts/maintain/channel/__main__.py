@@ -103,7 +103,8 @@ def test(lines: tuple[str, ...], channel: Path, as_json: bool) -> int:
     """Install each line's packages into a temporary prefix and check that they stand on their own; 1 if not."""
     from maintain.channel import check  # imports py-rattler, which the other commands do not need
 
-    results = {}
+    whole = check.Check("packages", builder.whole(channel), "as the repodata lists them, with their hashes")
+    results = {"all": [whole]}
     for line in lines or _content(channel)["lines"]:
         say(f"installing and checking line {line} ...")
         results[line] = check.check_line(line, channel)
@@ -111,7 +112,7 @@ def test(lines: tuple[str, ...], channel: Path, as_json: bool) -> int:
     def text() -> None:
         for line, found in results.items():
             for item in found:
-                out.print(f"{'ok  ' if item.ok else 'FAIL'} line {line}: {item.name}: {item.found}", markup=False)
+                out.print(f"{'ok  ' if item.ok else 'FAIL'} {line}: {item.name}: {item.found}", markup=False)
 
     emit({line: [asdict(item) for item in found] for line, found in results.items()}, text, as_json=as_json)
     return int(Exit.DONE if all(item.ok for found in results.values() for item in found) else Exit.CHECK_FAILED)

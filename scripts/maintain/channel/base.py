@@ -174,17 +174,17 @@ def _python(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
             data, b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'", 1, "sysconfig"
         ),
     )
-    zones = b"/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
-    prefix = PLACEHOLDER.encode()
-    edit(
-        f"{lib}/_sysconfigdata__x86_64-linux-gnu.py",
-        lambda data: re.sub(
-            rb"/usr(?=[/'\" ])", prefix, _replace(data, zones, b"/usr/share/zoneinfo", 1, "_sysconfigdata")
-        ),
-        prefix=True,
-    )
+    edit(f"{lib}/_sysconfigdata__x86_64-linux-gnu.py", _build_settings, prefix=True)
     for name in ("python3", "python"):
         entries[f"bin/{name}"] = Entry(f"bin/{name}", link=f"python{PYTHON}")
+
+
+def _build_settings(data: bytes) -> bytes:
+    """Python's build settings with the prefix for /usr, but for the programs that Debian was built with."""
+    zones = b"/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo"
+    data = _replace(data, zones, b"/usr/share/zoneinfo", 1, "_sysconfigdata")
+    data = data.replace(b"/usr/lib/x86_64-linux-gnu", b"/usr/lib")
+    return re.sub(rb"(?<!\.)/usr(?!/bin/)(?=[/'\" ])", PLACEHOLDER.encode(), data)
 
 
 def _certificates(entries: dict[str, Entry], contents: dict[str, Content]) -> None:

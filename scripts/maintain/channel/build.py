@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -34,6 +35,12 @@ MARKER = "stand-in.json"
 OURS = ("prefect", "graphviz")
 """Projects that recipe/ packages itself: pinned with the others, not converted."""
 
+KEEP = 30
+"""Days for which the cache keeps a package that is not used."""
+
+WAIT = 600.0
+"""Seconds to wait for another build of the same channel."""
+
 Makers = dict[str, Callable[[], Package]]
 """What is to be made: cache key -> maker."""
 
@@ -58,12 +65,12 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
     ``signature``, ``hash-mismatch``, ``check-failed`` (Debian's files are not as expected), ``disk-full``, ``busy``.
     """
     require_host()
-    with explained(output), exclusive(output.parent / f".{output.name}.lock", what=f"the channel {output}", wait=600):
+    with explained(output), exclusive(output.parent / f".{output.name}.lock", what=f"the channel {output}", wait=WAIT):
         former = marker(output) or {}
         lines = sorted({*lines, *wheels.lines().intersection(former.get("lines", []))})
         pins = {line: wheels.pins(line) for line in lines}
         key = _digest([_sources(), pins])
-        if former.get("key") == key and not update and _whole(output):
+        if former.get("key") == key and not update and whole(output):
             return output
         archive = Archive(cache_dir() / "stand-in")
         wanted = list(dict.fromkeys(deb for entry in base.table() for deb in entry.debs))
@@ -91,6 +98,7 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
             "key": key,
         }
         atomic_write(output / MARKER, json.dumps(content, indent=1) + "\n")
+        _prune()
     return output
 
 
@@ -150,6 +158,7 @@ def _cached(store: Path, key: str, maker: Callable[[], Package]) -> Path:
     home = store / key
     for path in home.glob("*/*.conda"):
         if _sum(path).exists() and _sum(path).read_text() == sha256_file(path):
+            os.utime(home)
             return path
     shutil.rmtree(home, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".make-", dir=store) as name:
@@ -168,6 +177,14 @@ def _cached(store: Path, key: str, maker: Callable[[], Package]) -> Path:
 
 def _sum(path: Path) -> Path:
     return path.with_suffix(".sha256")
+
+
+def _prune() -> None:
+    """Drop from the cache what no build has used for :data:`KEEP` days, leftovers of killed builds included."""
+    oldest = time.time() - KEEP * 86400
+    for home in (cache_dir() / "stand-in" / "packages").iterdir():
+        if home.stat().st_mtime < oldest:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def _fill(channel: Path, made: list[Path], keep: set[str]) -> None:
@@ -207,7 +224,7 @@ def _build_ours(lines: list[str], channel: Path) -> list[str]:
     return sorted({f"{path.parent.name}/{path.name}" for path in paths})
 
 
-def _whole(channel: Path) -> bool:
+def whole(channel: Path) -> bool:
     """Whether every package that the repodata lists is there with its hash, and no other."""
     try:
         listed: dict[str, str] = {}

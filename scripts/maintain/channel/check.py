@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rattler import Channel, Platform, VirtualPackage, install, solve
+from rattler import Channel, Subdir, VirtualPackage, install, solve
 from rattler.exceptions import SolverError
 
 from maintain.channel import base, wheels
@@ -52,7 +52,7 @@ def install_line(line: str, channel: Path, prefix: Path) -> Path:
         records = await solve(
             [Channel(channel.absolute().as_uri())],
             specs,
-            platforms=[Platform("linux-64"), Platform("noarch")],
+            platforms=[Subdir("linux-64"), Subdir("noarch")],
             virtual_packages=VirtualPackage.detect(),
         )
         # A package cache of its own: the checked channel may hold other bytes under the names of a former one.
@@ -85,8 +85,8 @@ def checks(prefix: Path) -> Iterator[Check]:
             yield Check(
                 f"{program} program, hostile LD_LIBRARY_PATH", not wrong, ", ".join(wrong) or "its own libraries"
             )
-    inside = [*plain["path"], *plain["zones"], plain["site"]]
-    wrong = [path for path in inside if not path.startswith(f"{prefix}/")]
+    inside = [*plain["path"], *plain["zones"], plain["site"], *plain["settings"]]
+    wrong = [path for path in inside if not f"{path}/".startswith(f"{prefix}/")]
     yield Check("paths", not wrong, ", ".join(wrong) or plain["site"])
     store = (plain["cafile"], plain["capath"])
     trusted = store == (f"{prefix}/ssl/cert.pem", f"{prefix}/ssl/certs") and plain["roots"] > 100

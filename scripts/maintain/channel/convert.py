@@ -33,6 +33,19 @@ TARGET = {
 }
 """The marker environment of the packages: Debian 12's Python on x86_64."""
 
+SPDX = {
+    "Apache 2": "Apache-2.0",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "LicenseRef-BSD",
+    "ISC License": "ISC",
+    "ISC License (ISCL)": "ISC",
+    "MIT License": "MIT",
+    "MIT license": "MIT",
+    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
+    "Python Software Foundation License": "PSF-2.0",
+}
+"""Licence names of older metadata and of classifiers that SPDX calls otherwise; "BSD" alone does not say which."""
+
 LICENCE = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 
 
@@ -163,6 +176,7 @@ def _licence(wheel: Wheel) -> str:
     expression = str(wheel.metadata.get("License-Expression", "")).strip()
     free = str(wheel.metadata.get("License", "")).strip()
     if expression or (free and "\n" not in free and len(free) < 80 and free != "UNKNOWN"):
-        return expression or free
-    classifiers = [str(line) for line in wheel.metadata.get_all("Classifier", []) if str(line).startswith("License ::")]
-    return " AND ".join(sorted(line.rpartition(" :: ")[2] for line in classifiers)) or "LicenseRef-Unknown"
+        return expression or SPDX.get(free, free)
+    classifiers = [str(line) for line in wheel.metadata.get_all("Classifier", [])]
+    names = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License :: ")]
+    return " AND ".join(sorted({SPDX.get(name, name) for name in names})) or "LicenseRef-Unknown"

@@ -26,7 +26,6 @@ STRICT = [
     "Acquire::AllowWeakRepositories=false",
     "Acquire::AllowDowngradeToInsecureRepositories=false",
     "APT::Sandbox::User=root",  # the download folder is ours, apt's own user could not write to it
-    "Acquire::Retries=3",
 ]
 INSTEAD = "use conda-forge or a mirror of it: scripts/demo --channel URL; the stand-in is made on Debian 12, x86_64"
 
@@ -97,7 +96,7 @@ class Archive:
         if done.returncode and not self.private and "authenticated" not in trouble:
             update = self._update()
             done = self._apt("--print-uris", "download", *names)
-            trouble = update.stderr if "Failed to fetch" in update.stderr else done.stderr
+            trouble = update.stderr if update.returncode or "Failed to fetch" in update.stderr else done.stderr
         if done.returncode:
             raise _explain(trouble)
         debs = [self._parse(line) for line in done.stdout.splitlines() if line.startswith("'")]
@@ -144,7 +143,7 @@ def _explain(text: str) -> ToolError:
     """What apt-get's messages mean for the user."""
     why = "; ".join(line for line in text.splitlines() if line.startswith(("E:", "Err:")))[:600] or text.strip()[-600:]
     lowered = text.lower()
-    if "authenticated" in lowered or "not signed" in lowered:
+    if any(words in lowered for words in ("authenticated", "not signed", "not have a release file", "no_pubkey")):
         return ToolError(
             "signature",
             "apt does not trust the archive of these packages",
@@ -157,7 +156,7 @@ def _explain(text: str) -> ToolError:
         return ToolError(
             "hash-mismatch", "the archive serves other bytes than its index says", why=why, fix="apt-get update"
         )
-    if "unable to locate package" in lowered or "can't select" in lowered:
+    if any(words in lowered for words in ("unable to locate package", "can't select", "can't find a source")):
         return ToolError("unsupported-host", "this machine's archive lacks the packages", why=why, fix=INSTEAD)
     return ToolError(
         "network",

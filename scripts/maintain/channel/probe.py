@@ -51,6 +51,7 @@ def main() -> None:
         "prefix": sys.prefix,
         "path": [entry for entry in sys.path[1:] if entry],
         "site": sysconfig.get_path("purelib"),
+        "settings": [sysconfig.get_config_var(name) for name in ("prefix", "LIBDIR", "INCLUDEPY", "BINDIR", "TZPATH")],
         "zones": list(zoneinfo.TZPATH),
         "cafile": paths.openssl_cafile,
         "capath": paths.openssl_capath,

@@ -1,0 +1,174 @@
+"""Nothing unverified gets in: archives, indexes and caches that are unsigned, wrong, damaged or away."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maintain.channel import wheels
+from maintain.channel.debian import Archive, require_host, unpack
+from maintain.lib.errors import Exit, ToolError
+from maintain.lib.paths import cache_dir
+
+SIX = wheels.Pin("six", "1.17.0", "4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274")
+
+
+@pytest.fixture
+def debian() -> None:
+    try:
+        require_host()
+    except ToolError as error:
+        pytest.skip(f"{error.what}: {error.why}")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debian: None) -> Callable[..., Archive]:
+    """Make an archive with one package, of which apt is told through APT_CONFIG; unsigned."""
+
+    def make(option: str, wrong: bool = False) -> Archive:
+        root = tmp_path / "repository"
+        control = root / "tiny" / "DEBIAN" / "control"
+        control.parent.mkdir(parents=True)
+        control.write_text("Package: tiny\nVersion: 1.0\nArchitecture: all\nMaintainer: a <a@b>\nDescription: x\n")
+        subprocess.run(["dpkg-deb", "--build", str(root / "tiny"), str(root)], check=True, capture_output=True)
+        file = root / "tiny_1.0_all.deb"
+        digest = hashlib.sha256(b"other" if wrong else file.read_bytes()).hexdigest()
+        index = f"{control.read_text()}Filename: ./{file.name}\nSize: {file.stat().st_size}\nSHA256: {digest}\n"
+        (root / "Packages").write_text(index)
+        (tmp_path / "sources.list").write_text(f"deb [{option}] file:{root} ./\n")
+        (tmp_path / "lists").mkdir()
+        (tmp_path / "apt.conf").write_text(
+            f'Dir::Etc::SourceList "{tmp_path}/sources.list";\nDir::Etc::SourceParts "/dev/null";\n'
+            f'Dir::State::lists "{tmp_path}/lists";\nAPT::Get::AllowUnauthenticated "true";\n'
+        )
+        monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+        return Archive(tmp_path / "cache")
+
+    return make
+
+
+@pytest.mark.parametrize("option", ["allow-insecure=yes", "allow-weak=yes"])
+def test_an_unsigned_archive_is_refused(repository: Callable[..., Archive], option: str) -> None:
+    """Also where the machine's own settings would accept it."""
+    with pytest.raises(ToolError) as caught:
+        repository(option).fetch(["tiny"])
+    assert (caught.value.id, caught.value.exit_code) == ("signature", Exit.VERIFICATION)
+
+
+def test_an_archive_that_the_administrator_trusts_is_used(repository: Callable[..., Archive]) -> None:
+    (deb,) = repository("trusted=yes").fetch(["tiny"])
+    assert hashlib.sha256(deb.path.read_bytes()).hexdigest() == deb.sha256
+
+
+def test_a_package_that_differs_from_its_index_is_refused(repository: Callable[..., Archive], tmp_path: Path) -> None:
+    with pytest.raises(ToolError) as caught:
+        repository("trusted=yes", wrong=True).fetch(["tiny"])
+    assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)
+    assert not list(tmp_path.glob("cache/debs/*.deb"))
+
+
+def test_a_truncated_package_in_the_cache_is_fetched_again(repository: Callable[..., Archive]) -> None:
+    archive = repository("trusted=yes")
+    (deb,) = archive.fetch(["tiny"])
+    whole = deb.path.read_bytes()
+    deb.path.write_bytes(whole[:300])
+    with pytest.raises(ToolError) as caught:
+        unpack(deb.path)
+    assert (caught.value.id, caught.value.where) == ("bad-file", str(deb.path))
+    assert archive.fetch(["tiny"])[0].path.read_bytes() == whole
+
+
+def test_an_archive_without_the_packages_cannot_serve(repository: Callable[..., Archive]) -> None:
+    with pytest.raises(ToolError) as caught:
+        repository("trusted=yes").fetch(["python3.11-minimal"])
+    assert (caught.value.id, caught.value.exit_code) == ("unsupported-host", Exit.HOST)
+    assert "conda-forge" in (caught.value.fix or "")
+
+
+def test_an_archive_that_is_away_is_a_network_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debian: None
+) -> None:
+    (tmp_path / "sources.list").write_text("deb http://127.0.0.1:9/nowhere stable main\n")
+    (tmp_path / "apt.conf").write_text(
+        f'Dir::Etc::SourceList "{tmp_path}/sources.list";\nDir::Etc::SourceParts "/dev/null";\n'
+        f'Dir::State::lists "{tmp_path}/lists";\nAcquire::Retries "0";\n'
+    )
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    with pytest.raises(ToolError) as caught:
+        Archive(tmp_path / "cache").fetch(["tiny"])
+    assert (caught.value.id, caught.value.exit_code) == ("network", Exit.NETWORK)
+
+
+def test_another_kind_of_host_is_refused_with_the_alternative(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    with pytest.raises(ToolError) as caught:
+        require_host()
+    assert (caught.value.id, caught.value.exit_code) == ("unsupported-host", Exit.HOST)
+    assert "conda-forge" in (caught.value.fix or "")
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels as the only index, and an empty cache."""
+    monkeypatch.setenv("PREFECT_ENV_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "index"
+    folder.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    return folder
+
+
+def served(index: Path, monkeypatch: pytest.MonkeyPatch) -> wheels.Pin:
+    """Put a tiny wheel into ``index``; its pin."""
+    from channel.test_package import wheel
+
+    return wheel(index, "tiny", "py3-none-any", {"tiny.py": "x = 1\n" * 300}).pin
+
+
+def test_a_wheel_is_fetched_by_its_hash(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = served(index, monkeypatch)
+    found = wheels.fetch([pin])[pin]
+    assert found.path.is_relative_to(cache_dir())
+    shutil.rmtree(index)
+    assert wheels.fetch([pin])[pin].path == found.path, "the second time from the cache"
+
+
+def test_a_wheel_with_another_hash_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = served(index, monkeypatch)._replace(sha256="0" * 64)
+    with pytest.raises(ToolError) as caught:
+        wheels.fetch([pin])
+    assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)
+    assert not list(cache_dir().rglob("*.whl"))
+
+
+def test_a_truncated_wheel_on_the_index_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = served(index, monkeypatch)
+    (path,) = index.glob("*.whl")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ToolError) as caught:
+        wheels.fetch([pin])
+    assert caught.value.exit_code == Exit.VERIFICATION
+
+
+def test_a_truncated_wheel_in_the_cache_is_fetched_again(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin = served(index, monkeypatch)
+    path = wheels.fetch([pin])[pin].path
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    assert wheels.fetch([pin])[pin].path.read_bytes() == whole
+
+
+def test_an_index_that_is_away_is_a_network_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_ENV_CACHE", str(tmp_path))
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    with pytest.raises(ToolError) as caught:
+        wheels.fetch([SIX])
+    assert (caught.value.id, caught.value.exit_code) == ("network", Exit.NETWORK)
+    assert caught.value.fix
