@@ -1,0 +1,290 @@
+"""The API server: reached as Prefect reaches it, with its proxy, CA and credentials."""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from prefect_env import effective
+from prefect_env.console import mask
+from prefect_env.doctor import client
+from prefect_env.doctor.checks import proxy
+from prefect_env.doctor.checks.settings import calls_home
+from prefect_env.doctor.context import Context
+from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
+from prefect_env.versions import Version
+
+GROUP = "API server"
+
+SECONDS = 10
+"""How long one request may take."""
+
+LATE = 30
+"""Seconds until the server has recorded the task runs of a flow that ended."""
+
+SKEW = timedelta(minutes=1)
+RENEW = timedelta(days=14)
+NONE = "PREFECT_API_URL is not set"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said to two requests, or the ``error`` that kept it from answering."""
+
+    error: str = ""
+    status: int = 0
+    version: str = ""
+    skew: timedelta | None = None
+    certificate: dict[str, Any] | None = None
+
+
+def url(context: Context) -> str | None:
+    """The API's URL without a slash at its end."""
+    value = context.settings.get("PREFECT_API_URL")
+    return value.text.rstrip("/") if value else None
+
+
+def ask(context: Context) -> Answer:
+    """The server's answer, asked for once."""
+    found: Answer = context.notes.setdefault("answer", None) or _ask(context)
+    context.notes["answer"] = found
+    return found
+
+
+def session(context: Context) -> Any:
+    """An ``httpx.Client`` made as Prefect makes its own. Raises ImportError, and what a bad CA file raises."""
+    httpx: Any = importlib.import_module("httpx")
+    settings = context.settings
+    headers = {}
+    key, login = settings.get("PREFECT_API_KEY"), settings.get("PREFECT_API_AUTH_STRING")
+    if key:
+        headers["Authorization"] = f"Bearer {key.text}"
+    elif login:
+        headers["Authorization"] = "Basic " + base64.b64encode(login.text.encode()).decode()
+    verify: ssl.SSLContext | bool = False
+    if not settings.on(effective.INSECURE):
+        own = settings.get("PREFECT_API_SSL_CERT_FILE")
+        file = own.text if own else os.environ.get("SSL_CERT_FILE")
+        if not file:
+            import certifi
+
+            file = certifi.where()
+        verify = ssl.create_default_context(cafile=file)
+    return httpx.Client(verify=verify, headers=headers, timeout=SECONDS)
+
+
+def _ask(context: Context) -> Answer:
+    base = url(context)
+    try:
+        with session(context) as http, http.stream("GET", f"{base}/admin/version") as response:
+            now = datetime.now(timezone.utc)
+            response.read()
+            date = response.headers.get("date")
+            stream = response.extensions.get("network_stream")
+            secured = stream.get_extra_info("ssl_object") if stream else None
+            return Answer(
+                status=response.status_code,
+                version=str(response.json()) if response.status_code == 200 else "",
+                skew=parsedate_to_datetime(date) - now if date else None,
+                certificate=secured.getpeercert() if secured else None,
+            )
+    except ImportError as error:
+        return Answer(error=f"httpx cannot be imported: {error}")
+    except Exception as error:  # httpx has a tree of its own, and a proxy may answer with anything
+        return Answer(error=mask(f"{type(error).__name__}: {error}"))
+
+
+CURES = (
+    ("CERTIFICATE_VERIFY_FAILED", "the server's CA is not trusted", "prefect-env trust add CA.pem"),
+    ("407", "the proxy wants a user and a password, or other ones", "prefect-env proxy set http://USER@HOST:PORT"),
+    ("Name or service not known", "no such name here, or only the proxy knows it", "prefect-env proxy show"),
+    ("FileNotFoundError", "the CA file is missing", "prefect-env doctor --only ca-files"),
+    ("Connection refused", "nobody listens there", "prefect server start, or correct PREFECT_API_URL"),
+    ("", "the server, a proxy or a firewall between does not answer", "prefect-env proxy test"),
+)
+
+
+def _failed(what: str, error: str) -> Result:
+    cause, fix = next((cause, fix) for sign, cause, fix in CURES if sign in error)
+    return fail(f"{what}: {error}", cause, fix)
+
+
+@check("api", "The API server answers", Needs.NETWORK)
+def api(context: Context) -> Result:
+    """``GET /admin/version`` through httpx, by Prefect's rules for proxies, CA files and credentials."""
+    if not url(context):
+        return skip(NONE)
+    answer, place = ask(context), mask(str(url(context)))
+    if answer.error:
+        return _failed(place, answer.error)
+    if answer.status in (401, 403):
+        return fail(
+            f"{place}: HTTP {answer.status}",
+            "the key or login is missing or wrong",
+            "prefect cloud login, or PREFECT_API_AUTH_STRING",
+        )
+    if answer.status != 200:
+        why = "not Prefect's API, or it is starting or broken"
+        return fail(f"{place}: HTTP {answer.status}", why, "PREFECT_API_URL ends in /api; look at the server's log")
+    return ok(f"{place}, Prefect {answer.version}")
+
+
+@check("api-certificate", "The server's certificate lasts", Needs.NETWORK)
+def certificate(context: Context) -> Result:
+    """The end of the leaf's validity; the chain itself was verified by the request."""
+    shown = ask(context).certificate if url(context) else None
+    if not shown:
+        return skip("no https" if url(context) else NONE)
+    end = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), timezone.utc)
+    names = {key: value for part in shown.get("issuer", ()) for key, value in part}
+    by = names.get("commonName") or names.get("organizationName") or "?"
+    if end - datetime.now(timezone.utc) < RENEW:
+        return warn(f"it ends on {end:%Y-%m-%d}", "from then on nothing connects", f"have it renewed by {by}")
+    return ok(f"from {by}, until {end:%Y-%m-%d}")
+
+
+@check("api-version", "Client and server fit", Needs.NETWORK)
+def version(context: Context) -> Result:
+    """Their major versions must be equal; the server should not be older."""
+    if not url(context):
+        return skip(NONE)
+    try:
+        server = Version(ask(context).version)
+    except ValueError:
+        return skip("the server does not tell its version")
+    ours = context.prefect
+    if ours is None:
+        return skip("no Prefect here")
+    evidence = f"client {ours}, server {server}"
+    if ours.major != server.major:
+        return fail(evidence, "major versions must match", f"install line {server.major} here, or upgrade the server")
+    if server.release[:2] < ours.release[:2]:
+        return warn(evidence, "a newer client may ask for what the server lacks", "upgrade the server first")
+    return ok(evidence)
+
+
+@check("clock", "The clock agrees with the server's", Needs.NETWORK)
+def clock(context: Context) -> Result:
+    """From the Date header of the answer."""
+    skew = ask(context).skew if url(context) else None
+    if skew is None:
+        return skip("the server does not tell" if url(context) else NONE)
+    seconds = int(skew.total_seconds())
+    if abs(skew) > SKEW:
+        return warn(
+            f"the server is {seconds:+d} s from here",
+            "schedules and logs are off, certificates seem invalid",
+            "timedatectl set-ntp true",
+        )
+    return ok(f"{seconds:+d} s")
+
+
+def _client(context: Context, what: str) -> dict[str, Any]:
+    """The answer of :mod:`prefect_env.doctor.client`."""
+    env = {name: value for name, value in context.host.env.items() if name != "PREFECT_DEBUG_MODE"}
+    try:
+        done = subprocess.run(
+            [sys.executable, str(Path(client.__file__)), what],
+            env={**env, "PREFECT_LOGGING_LEVEL": "CRITICAL"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=180,
+            check=False,
+        )
+        found = json.loads((done.stdout.strip().splitlines() or [""])[-1])
+        return found if isinstance(found, dict) else {"error": "no answer"}
+    except subprocess.TimeoutExpired:
+        return {"error": "no answer within 3 minutes"}
+    except (OSError, ValueError):
+        return {"error": (done.stderr.strip().splitlines() or ["it stopped"])[-1]}
+
+
+@check("websocket", "The events websocket opens", Needs.NETWORK)
+def websocket(context: Context) -> Result:
+    """A handshake by Prefect's own client, with the real credentials of proxy and server."""
+    if not url(context):
+        return skip(NONE)
+    if context.prefect is None or context.prefect.major < 3:
+        return skip("releases before 3 record by http")
+    if ask(context).error:
+        return skip("the API does not answer")
+    error = _client(context, "websocket")["error"]
+    if error:
+        found = _failed("events websocket", mask(str(error)))
+        return fail(found.evidence, f"{found.cause}; {proxy.LOST}", found.fix)
+    return ok("handshake done")
+
+
+@check("task-runs", "The server records task runs", Needs.PROBE)
+def task_runs(context: Context) -> Result:
+    """Run a flow of three tasks and count what the server knows of them; the flow run is deleted afterwards."""
+    if not url(context):
+        return skip(NONE)
+    answer = _client(context, "flow")
+    if answer["error"]:
+        return _failed("the probe flow", mask(str(answer["error"])))
+    run = answer["flow_run"]
+    with session(context) as http:
+        deadline = time.monotonic() + LATE
+        while True:
+            body = {"flow_runs": {"id": {"any_": [run]}}}
+            found = http.post(f"{url(context)}/task_runs/count", json=body).json()
+            if found == client.TASKS or time.monotonic() > deadline:
+                break
+            time.sleep(0.5)
+        http.delete(f"{url(context)}/flow_runs/{run}")
+    if found != client.TASKS:
+        return fail(f"{found} of {client.TASKS} task runs after {LATE} s", proxy.LOST, "prefect-env proxy test")
+    return ok(f"{found} of {client.TASKS}")
+
+
+@check("telemetry", "An offline host does not call home", Needs.NETWORK)
+def telemetry(context: Context) -> Result:
+    """Telemetry that is on where its address is not known: every try is an error in the log."""
+    calls = calls_home(context)
+    if not calls:
+        return ok("it is off, or not in this release")
+    if proxy.given(context):
+        return ok(f"{', '.join(calls)}: through the proxy")
+    lost = [host for host in calls if not _resolves(host)]
+    return merged(
+        (
+            warn(
+                f"telemetry to {host} is on and cannot get there",
+                "'Failed to send telemetry' in the server's log every 10 minutes",
+                "TELEMETRY=false in prefect-env.conf (or PREFECT_SERVER_ANALYTICS_ENABLED=false and DO_NOT_TRACK=1)",
+            )
+            for host in lost
+        ),
+        ok(f"{', '.join(calls)} can be reached; off with TELEMETRY=false in prefect-env.conf"),
+    )
+
+
+def _resolves(host: str) -> bool:
+    """Whether ``host`` has an address; a name server that does not answer within three seconds counts as no."""
+    found: list[bool] = []
+
+    def look() -> None:
+        try:
+            found.append(bool(socket.getaddrinfo(host, 443)))
+        except OSError:
+            found.append(False)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(3)
+    return bool(found) and found[0]

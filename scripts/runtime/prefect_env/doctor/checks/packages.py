@@ -1,0 +1,197 @@
+"""The environment against its lock: what is missing, what was added, what was changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from prefect_env.doctor.context import Context, Record
+from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
+from prefect_env.installed import normal
+
+GROUP = "Packages"
+
+REPAIR = "install again: scripts/install, pixi install --locked, or conda install --force-reinstall NAME"
+SHOWN = 5
+"""How many names a line of evidence holds."""
+
+
+def some(names: list[str]) -> str:
+    """The first few of ``names``, and how many more there are."""
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _stem(record: Record) -> str:
+    return "-".join(str(record.get(key)) for key in ("name", "version", "build"))
+
+
+@check("lock", "The packages are those of the lock", Needs.FILES)
+def lock(context: Context) -> Result:
+    """``conda-meta`` against pixi.lock, or the transactions in ``conda-meta/history``."""
+    if not context.records:
+        return skip(f"{context.prefix} has no conda-meta")
+    damaged = [record["name"] for record in context.records if "error" in record]
+    if damaged:
+        return fail(f"damaged in conda-meta: {some(damaged)}", "no tool can update such an environment", REPAIR)
+    found = {_stem(record) for record in context.records}
+    wanted, source = _locked(context)
+    if not wanted:
+        return skip(source)
+    results = []
+    missing, extra = sorted(wanted - found), sorted(found - wanted)
+    if missing:
+        results.append(fail(f"missing: {some(missing)}", f"{source} has them", REPAIR))
+    if extra:
+        results.append(warn(f"not in the lock: {some(extra)}", f"{source} has not", "lock them, or install again"))
+    return merged(results, ok(f"{len(found)} packages as in {source}"))
+
+
+def _locked(context: Context) -> tuple[set[str], str]:
+    """The stems of the locked packages, and where they stand (why there are none)."""
+    try:
+        pixi: Any = json.loads((context.prefix / "conda-meta" / "pixi").read_bytes())
+        return _pixi(context, Path(pixi["manifest_path"]).parent / "pixi.lock", str(pixi["environment_name"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    wanted: set[str] = set()
+    try:
+        text = (context.prefix / "conda-meta" / "history").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return wanted, "no lock and no history of this environment"
+    for sign, stem in re.findall(r"^([-+])(?:\S+::)?(\S+)$", text, re.MULTILINE):
+        (wanted.add if sign == "+" else wanted.discard)(stem)
+    return wanted, "conda-meta/history" if wanted else "conda-meta/history names no package"
+
+
+def _pixi(context: Context, path: Path, environment: str) -> tuple[set[str], str]:
+    """The conda packages of one environment in a pixi.lock (v6, v7) for the platform of this prefix."""
+    try:
+        import yaml  # a dependency of every Prefect
+    except ImportError:
+        return set(), "no YAML reader for pixi.lock"
+    with path.open(encoding="utf-8") as stream:
+        content = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    subdirs = {record.get("subdir") for record in context.records} - {"noarch"}
+    platforms: dict[str, list[dict[str, str]]] = content["environments"][environment]["packages"]
+    packages: list[dict[str, str]] = next(
+        (found for name, found in platforms.items() if name.startswith(tuple(map(str, subdirs)))), []
+    )
+    urls = [package["conda"] for package in packages if "conda" in package]
+    return {re.sub(r"\.(conda|tar\.bz2)$", "", url.rpartition("/")[2]) for url in urls}, str(path)
+
+
+@check("files", "No file of a package is gone", Needs.FILES)
+def files(context: Context) -> Result:
+    """Every file that ``conda-meta`` lists, but byte code, which Python makes anew."""
+    if not context.records:
+        return skip(f"{context.prefix} has no conda-meta")
+    root = f"{context.prefix}{os.sep}"
+    gone = {
+        record["name"]: path
+        for record in context.records
+        for path in record.get("files", ())
+        if not path.endswith(".pyc") and not os.path.lexists(root + path)
+    }
+    if gone:
+        names = [f"{name} ({path})" for name, path in sorted(gone.items())]
+        return fail(f"files are gone of {some(names)}", "deleted, or replaced by another installer", REPAIR)
+    return ok(f"{len(context.records)} packages are whole")
+
+
+@check("altered", "No file of a package was changed", Needs.DEEP)
+def altered(context: Context) -> Result:
+    """The SHA-256 of every file against ``conda-meta``."""
+    if not context.records:
+        return skip(f"{context.prefix} has no conda-meta")
+    changed, count = [], 0
+    for record in context.records:
+        for path, expected in _hashes(record):
+            try:
+                found = hashlib.sha256((context.prefix / path).read_bytes()).hexdigest()
+            except FileNotFoundError:
+                continue  # the check of files says so
+            except OSError as error:
+                found = str(error)
+            count += 1
+            if found != expected:
+                changed.append(path)
+    if changed:
+        return fail(f"changed: {some(changed)}", "edited in place, or the disk is damaged", REPAIR)
+    return ok(f"{count} files")
+
+
+def _hashes(record: Record) -> Iterator[tuple[str, str]]:
+    """Path and SHA-256 of each file whose content the record knows."""
+    for path in record.get("paths_data", {}).get("paths", ()):
+        expected = path.get("sha256_in_prefix") or (None if path.get("prefix_placeholder") else path.get("sha256"))
+        if expected and path.get("path_type") == "hardlink":
+            yield path["_path"], expected
+
+
+@check("intruders", "Every Python package came with conda", Needs.FILES)
+def intruders(context: Context) -> Result:
+    """Metadata folders that no conda package owns: pip or uv put them there."""
+    if not context.records:
+        return skip(f"{context.prefix} has no conda-meta")
+    owned = {
+        path.split("/")[-2]
+        for record in context.records
+        for path in record.get("files", ())
+        if path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO"))
+    }
+    found: list[str] = []
+    editable: list[str] = []
+    for copies in context.distributions.values():
+        for copy in copies:
+            folder = Path(str(getattr(copy, "_path", ""))).name
+            if folder not in owned:
+                named = f"{copy.metadata['Name']} {copy.version}"
+                (editable if '"editable": true' in (copy.read_text("direct_url.json") or "") else found).append(named)
+    if found:
+        return warn(
+            f"not from conda: {some(sorted(found))}",
+            "they are in no lock, and updates of the environment may overwrite or break them",
+            f"pip uninstall {' '.join(sorted(name.split()[0] for name in found))}; then add them to the environment",
+        )
+    note = f"; editable: {some(editable)}" if editable else ""
+    return ok(f"{len(context.distributions)} Python packages{note}")
+
+
+@check("requirements", "Python packages have what they require", Needs.FILES)
+def requirements(context: Context) -> Result:
+    """What ``pip check`` says, without pip."""
+    try:
+        from packaging.requirements import InvalidRequirement, Requirement
+    except ImportError:
+        return skip("packaging is not installed")
+    have = {name: copies[0].version for name, copies in context.distributions.items()}
+    wrong = []
+    for name, copies in context.distributions.items():
+        for text in _requires(copies[0]):
+            try:
+                wanted = Requirement(text)
+            except InvalidRequirement:
+                continue
+            if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+                continue
+            version = have.get(normal(wanted.name))
+            if version is None:
+                wrong.append(f"{name} requires {wanted.name}, which is missing")
+            elif not wanted.specifier.contains(version, prereleases=True):
+                wrong.append(f"{name} requires {wanted.name}{wanted.specifier}, not {version}")
+    if wrong:
+        return fail(some(sorted(wrong)), "an unlocked update, or pip beside conda", REPAIR)
+    return ok(f"{len(have)} packages")
+
+
+def _requires(distribution: Distribution) -> list[str]:
+    """The Requires-Dist lines of the metadata's head: its parser takes a hundred times longer."""
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    return re.findall(r"^Requires-Dist: (.+)$", head, re.MULTILINE)

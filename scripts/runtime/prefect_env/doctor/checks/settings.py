@@ -1,0 +1,69 @@
+"""Prefect's settings: names that this release does not know, old names, and who is called."""
+
+from __future__ import annotations
+
+import difflib
+
+from prefect_env import effective, installed, proxies
+from prefect_env.doctor.context import Context
+from prefect_env.doctor.registry import Needs, Result, check, merged, ok, skip, warn
+
+GROUP = "Settings"
+
+OURS = ("PREFECT_ENV_",)
+"""Variables of prefect-env itself."""
+
+NOT_SETTINGS = {"PREFECT_PROFILE", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ENTRYPOINT", "PREFECT_PROJECT_PATH"}
+"""Read by Prefect, but no settings in its source."""
+
+
+def _set(context: Context) -> dict[str, str]:
+    """The names of the settings that are set, with their sources."""
+    return {
+        name: value.source
+        for name, value in sorted(context.settings.values.items())
+        if not name.startswith((*OURS, "PREFECT__")) and name not in NOT_SETTINGS
+    }
+
+
+@check("settings-unknown", "Prefect knows every setting", Needs.FILES)
+def unknown(context: Context) -> Result:
+    """Names with a typing error, or of another release: Prefect ignores them without a word."""
+    names, old = installed.prefect_settings(context.package)
+    if not names:
+        return skip("Prefect's settings cannot be read")
+    found = []
+    for name, source in _set(context).items():
+        if name not in names and name not in old:
+            near = difflib.get_close_matches(name, names, 1, 0.8)
+            fix = f"unset {name}" + (f", or did you mean {near[0]}?" if near else "")
+            found.append(warn(f"{name} ({source})", f"Prefect {context.prefect} ignores it", fix))
+    return merged(found, ok(f"{len(_set(context))} set"))
+
+
+@check("settings-deprecated", "No setting has an old name", Needs.FILES)
+def deprecated(context: Context) -> Result:
+    """Names that this release still reads under a newer one."""
+    old = installed.prefect_settings(context.package)[1]
+    found = [
+        warn(
+            f"{name} ({source}) is an old name",
+            "a later release will not read it",
+            f"use {old[name]}" if old[name] else f"unset {name}",
+        )
+        for name, source in _set(context).items()
+        if name in old
+    ]
+    return merged(found, ok("none"))
+
+
+def calls_home(context: Context) -> list[str]:
+    """The hosts that this Prefect sends telemetry to, as it is set; none where Prefect Cloud is used."""
+    settings, version = context.settings, context.prefect
+    url = settings.get("PREFECT_API_URL")
+    if version is None or version.major < 2 or (url and f".{proxies.host_of(url.text)}".endswith(effective.CLOUD)):
+        return []
+    hosts = ["sens-o-matic.prefect.io"] if settings.on("PREFECT_SERVER_ANALYTICS_ENABLED", default=True) else []
+    if version >= "3.6.16" and context.host.env.get("DO_NOT_TRACK", "").lower() not in ("1", "true"):
+        hosts.append("api2.amplitude.com")
+    return hosts

@@ -1,0 +1,117 @@
+"""What the checks share: the host, what is installed in its prefix, Prefect's settings and database; read once."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.metadata import Distribution
+from pathlib import Path
+from typing import Any
+
+from prefect_env import effective, installed, prefect_settings
+from prefect_env.doctor.host import Host
+from prefect_env.settings import Value
+from prefect_env.versions import Version
+
+Record = dict[str, Any]
+
+
+def _record(path: Path) -> Record:
+    try:
+        content = json.loads(path.read_bytes())
+        return content if isinstance(content, dict) else {"name": path.stem, "error": "no JSON object"}
+    except (OSError, ValueError) as error:
+        return {"name": path.stem, "error": str(error)}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the checks may look at: the network, every byte, the server by a flow."""
+
+    offline: bool = False
+    deep: bool = False
+    probe: bool = False
+
+
+@dataclass
+class Context:
+    """The subject of the checks; every property is read when it is first asked for."""
+
+    host: Host
+    options: Options = field(default_factory=Options)
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What one check found and another uses (the answer of the API server)."""
+
+    @cached_property
+    def prefix(self) -> Path:
+        """The environment's folder, on this host."""
+        return Path(self.host.prefix)
+
+    @cached_property
+    def site(self) -> Path:
+        """The prefix's folder of Python packages."""
+        return installed.site_packages(self.prefix)
+
+    @cached_property
+    def package(self) -> Path:
+        """Prefect's own folder."""
+        return self.site / "prefect"
+
+    @cached_property
+    def prefect(self) -> Version | None:
+        """Prefect's version (or that of prefect-client); None where it is not installed."""
+        return self.version("prefect") or self.version("prefect-client")
+
+    def version(self, project: str) -> Version | None:
+        """The version of a Python package of the prefix; None if it is not there, or has none."""
+        try:
+            return Version(self.host.packages[project])
+        except (KeyError, ValueError):
+            return None
+
+    @cached_property
+    def distributions(self) -> dict[str, list[Distribution]]:
+        """The Python packages of the prefix by normal name, each with all its copies."""
+        return installed.by_name(self.site)
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The conda packages of the prefix, from ``conda-meta``; a damaged record is a name and an ``error``."""
+        return [_record(path) for path in sorted(self.prefix.glob("conda-meta/*.json"))]
+
+    @cached_property
+    def floors(self) -> dict[str, Version]:
+        """The least of each virtual package (``__glibc``, ...) that the installed packages take together.
+
+        Where nothing is recorded, what our locks are solved for: RHEL 7 (pixi.toml, ``platforms``).
+        """
+        found = {"__glibc": Version("2.17"), "__linux": Version("3.10"), "__osx": Version("11.0")}
+        for record in self.records if self.host.live else ():
+            for spec in record.get("depends", ()):
+                match = re.match(r"(__glibc|__linux|__osx|__win) >=([\d.]+)", spec)
+                if match:
+                    least = Version(match[2].rstrip("."))
+                    found[match[1]] = max(found.get(match[1], least), least)
+        return found
+
+    @cached_property
+    def settings(self) -> prefect_settings.Settings:
+        """Prefect's settings, as it would resolve them here; of a recorded host only what the environment sets."""
+        if not self.host.live:
+            values = {name: Value(text, "environment") for name, text in self.host.env.items()}
+            return prefect_settings.Settings(Path(self.host.env.get("PREFECT_HOME", "")), "", values)
+        return prefect_settings.load(self.host.env, Path(self.host.folder or "."), self.prefect)
+
+    @cached_property
+    def database(self) -> prefect_settings.Database:
+        """The database that Prefect would open."""
+        return prefect_settings.database(self.settings, self.prefect)
+
+    @cached_property
+    def plan(self) -> effective.Plan:
+        """What an activation would set from the settings files, with the warnings about them."""
+        from prefect_env.state import user_environ
+
+        return effective.plan(self.prefix, user_environ(self.host.env))
