@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from maintain.lib.errors import ToolError
+from maintain.lib.files import from_oserror
 from maintain.lib.paths import MANIFEST
 
 Table = dict[str, Any]
@@ -149,16 +150,21 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.text = path.read_text(encoding="utf-8")
+            raw = path.read_bytes()
+        except OSError as error:
+            raise from_oserror(error, path) from error
+        try:
+            self.text = raw.decode()
             self.data: Table = tomllib.loads(self.text)
         except UnicodeDecodeError as error:
-            raise ToolError("bad-file", f"{path.name} is not UTF-8", where=str(path), why=error.reason) from error
+            where = f"{path}:{raw[: error.start].count(10) + 1}"
+            raise ToolError("bad-file", f"{path.name} is not UTF-8", where=where, why=error.reason) from error
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
             where = f"{path}:{line[1] if line else self.text.count(chr(10)) + 1}"
             raise ToolError("bad-file", f"{path.name} is not valid TOML 1.0", where=where, why=str(error)) from error
         except RecursionError as error:
-            raise ToolError("bad-file", f"{path.name} is nested too deeply", where=str(path)) from error
+            raise ToolError("bad-file", f"{path.name} is nested too deeply", where=f"{path}:1") from error
 
     def bad(self, what: str, *keys: str) -> ToolError:
         return ToolError(
@@ -178,8 +184,9 @@ class _Reader:
                 at = table + _dotted(entry[1])
             else:
                 continue
-            if len(at) > depth and keys[: len(at)] == at:
-                best, depth = number, len(at)
+            shared = at[: len(keys)]  # a table may be written out below the key only
+            if len(shared) > depth and keys[: len(shared)] == shared:
+                best, depth = number, len(shared)
         return f"{self.path}:{best}"
 
     def table(self, value: Any, *keys: str) -> Table:

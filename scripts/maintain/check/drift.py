@@ -25,14 +25,19 @@ def generated(root: Path, manifest: Manifest, lock: Lock) -> Iterator[Finding]:
     readme = store.read_text(root / "README.md")
     wanted = store.outputs(manifest, lock.records, readme)
     for path in store.stale(root, wanted):
-        present = store.read_text(root / path)
+        present = store.read_bytes(root / path)
         if path not in wanted:
             yield Finding("drift", path, "nothing generates this file any more", FIX)
         elif present is None:
             yield Finding("drift", path, "the file is missing", FIX)
         else:
+            text = present.decode(errors="replace")
             yield Finding(
-                "drift", path, "the file is not what scripts/lock writes", FIX, unified(present, wanted[path], path)
+                "drift",
+                path,
+                "the file is not what scripts/lock writes",
+                FIX,
+                unified(text, wanted[path], path),
             )
     if not store.trusted(root):
         what = (

@@ -29,19 +29,26 @@ def outputs(manifest: Manifest, records: Records, readme: str | None) -> dict[st
 
 
 def read_text(path: Path) -> str | None:
-    """The file's text, None if it does not exist; raise ``bad-file`` if it is not UTF-8."""
+    """The file's text, None if it does not exist; raise ``bad-file`` with its line if it is not UTF-8."""
+    raw = read_bytes(path)
+    try:
+        return None if raw is None else raw.decode()
+    except UnicodeDecodeError as error:
+        where = f"{path}:{error.object[: error.start].count(10) + 1}"
+        raise ToolError("bad-file", f"{path.name} is not UTF-8", where=where, why=error.reason) from error
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The file's bytes, None if it does not exist."""
     if not path.is_file():
         return None
     with explained(path):
-        try:
-            return path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise ToolError("bad-file", f"{path.name} is not UTF-8", where=str(path), why=error.reason) from error
+        return path.read_bytes()
 
 
 def stale(root: Path, wanted: dict[str, str]) -> list[str]:
     """The paths below ``root`` that differ from ``wanted``, and the files of envs/ that it does not have."""
-    different = [path for path, text in wanted.items() if read_text(root / path) != text]
+    different = [path for path, text in wanted.items() if read_bytes(root / path) != text.encode()]
     return different + surplus(root, wanted)
 
 
@@ -65,9 +72,9 @@ def write(root: Path, wanted: dict[str, str]) -> list[str]:
 
 def trusted(root: Path) -> bool:
     """Whether pixi.lock is byte for byte what scripts/lock wrote, by the hash in the index."""
-    index, lock = read_text(root / render.INDEX), read_text(root / "pixi.lock")
+    index, lock = read_bytes(root / render.INDEX), read_bytes(root / "pixi.lock")
     try:
-        expected = json.loads(index or "")["lock"]["sha256"]
+        expected = json.loads(index or b"")["lock"]["sha256"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
-    return lock is not None and hashlib.sha256(lock.encode()).hexdigest() == expected
+    return lock is not None and hashlib.sha256(lock).hexdigest() == expected
