@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from maintain.channel.build import OUTPUT, build_channel
 from maintain.lib.errors import ToolError
 
 
+@cache
 def standin(*lines: str) -> Path:
     """The channel folder with at least ``lines`` (line 3 without any); skips where a stand-in cannot be made.
 
-    Made once: the first caller builds, the others, in any process, wait for it and find it up to date.
+    Made once: the first caller builds; others, in any process, wait for it and find it up to date.
     """
     try:
         return build_channel(lines or ("3",), OUTPUT)

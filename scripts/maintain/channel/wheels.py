@@ -223,8 +223,8 @@ def _pip(lines: list[str], python: str, folder: Path) -> None:
 def _explain(text: str) -> ToolError:
     """What pip's messages mean for the user."""
     lowered = text.lower()
-    errors = [line.strip() for line in text.splitlines() if line.strip()]
-    why = "\n".join(errors[-8:])
+    said = [line.strip() for line in text.splitlines() if line.strip()]
+    why = "\n".join(said[-1:] if "traceback" in lowered else said[-8:])
     if "do not match the hashes" in lowered:
         return ToolError(
             "hash-mismatch",
