@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,9 @@ def big(channel: Path, mebibytes: int) -> None:
 
 def test_a_disk_that_is_too_small_is_refused_at_once(mount: Mount, install_command: Command, channel: Path) -> None:
     big(channel, 2)
-    folder = mount("size=4m")
+    folder = mount("size=3m")
     done = install_command("--prefix", folder / "env", code=5)
-    assert "[disk-full]" in done.stderr and "6 MiB are needed" in done.stderr
+    assert "[disk-full]" in done.stderr and "4 MiB are needed" in done.stderr
     assert not list(folder.iterdir())
 
 
@@ -149,6 +150,12 @@ def test_two_at_once_into_one_prefix(install_command: Command, prefix: Path) -> 
         done = install_command(code=6)
     assert "[busy]" in done.stderr and str(prefix) in done.stderr
     install_command()
+
+
+def test_another_install_is_waited_for(channel: Path, prefix: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        two = [pool.submit(install, prefix, choose(str(channel)), line="3", wait=60) for _ in range(2)]
+        assert sorted(one.result().changed for one in two) == [False, True]
 
 
 def test_glibc_too_old(install_command: Command, channel: Path, prefix: Path) -> None:

@@ -17,5 +17,5 @@ def line_prefix(line: str) -> Path:
     """
     target = BUILD / "test-prefixes" / line
     channel = standin(line)
-    install(target, choose(str(channel)), line=line)
+    install(target, choose(str(channel)), line=line, wait=300)
     return target

@@ -175,11 +175,11 @@ def _keep(folder: Path, store: Path, jobs: Sequence[Job]) -> None:
     store.mkdir(parents=True, exist_ok=True)
     kept = _index(store)
     for job in jobs:
+        if not job.portable:
+            continue
         pyc = folder / job.pyc
         entry: dict[str, Any] = {"file": None}
         if pyc.exists():
-            if not job.portable:
-                continue
             name = hashlib.sha256(job.source.encode()).hexdigest()[:32]
             (store / name).unlink(missing_ok=True)
             try:

@@ -11,14 +11,13 @@ import os
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rattler import MatchSpec
-
-from maintain.install.network import masked
-from maintain.install.plan import Package, Plan
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write
+
+if TYPE_CHECKING:  # a bundle carries this module, without py-rattler
+    from maintain.install.plan import Package, Plan
 
 Record = dict[str, Any]
 
@@ -54,6 +53,10 @@ def stem(record: Record) -> str:
 
 def adopt(records: dict[str, Record], plan: Plan) -> None:
     """Make the records say where packages come from, not which file of our cache, and which were asked for."""
+    from rattler import MatchSpec
+
+    from maintain.install.network import masked
+
     specs: dict[str, list[str]] = {}
     for text in plan.specs:
         name = MatchSpec(text).name
@@ -90,7 +93,9 @@ def damaged(prefix: Path, records: dict[str, Record]) -> set[str]:
     }
 
 
-def add_revision(prefix: Path, command: str, plan: Plan, before: Iterable[Record], after: Iterable[Record]) -> None:
+def add_revision(
+    prefix: Path, command: str, specs: Sequence[str], before: Iterable[Record], after: Iterable[Record]
+) -> None:
     """Append a revision to ``conda-meta/history`` in conda's form."""
     path = prefix / "conda-meta" / "history"
     old, new = {_dist(record) for record in before}, {_dist(record) for record in after}
@@ -98,8 +103,8 @@ def add_revision(prefix: Path, command: str, plan: Plan, before: Iterable[Record
     lines = [f"==> {now} <==", f"# cmd: {command}"]
     lines += [f"-{dist}" for dist in sorted(old - new)]
     lines += [f"+{dist}" for dist in sorted(new - old)]
-    if plan.specs:
-        lines.append(f"# update specs: {json.dumps(list(plan.specs))}")
+    if specs:
+        lines.append(f"# update specs: {json.dumps(list(specs))}")
     earlier = path.read_text(encoding="utf-8") if path.exists() else ""
     atomic_write(path, earlier + "\n".join(lines) + "\n")
 

@@ -30,8 +30,8 @@ from maintain.lib.files import existing_parent, explained, from_oserror
 from maintain.lib.paths import RUNTIME, cache_dir
 
 ACTIVATE = RUNTIME / "activate"
-UNPACKED = 3
-"""Size of a conda package on disk by that of its archive, from below: what 49,000 packages of conda-forge exceed."""
+UNPACKED = 2
+"""A set of packages takes at least this many times its archives' size: 50 MB of Prefect's make 203 MB."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,11 @@ def install(
     line: str | None = None,
     compile_bytecode: bool = True,
     dry_run: bool = False,
+    wait: float = 0,
 ) -> Result:
     """Make ``target`` hold ``environment`` (or release ``line``) from the chosen channel; all of it or nothing.
 
+    ``wait`` is how many seconds another install into the same prefix is waited for, before ``busy``.
     Raises :class:`ToolError`: ``bad-usage``, ``network``, ``hash-mismatch``, ``no-hash``, ``unsatisfiable``,
     ``unsupported-host``, ``not-writable``, ``disk-full``, ``unsafe-cache``, ``not-ours``, ``busy``.
     """
@@ -85,7 +87,7 @@ def install(
     if target.is_symlink():
         target = target.resolve()
     config = configuration()
-    with prefix.held(target):
+    with prefix.held(target, wait):
         before = prefix.state(target)
         wanted = plan.make(choice, config, environment=environment, line=line)
         records = conda_meta.load(target) if before else {}
@@ -146,7 +148,7 @@ def _make(
             for record in records.values():
                 conda_meta.save(new, record)
             _add_activation(new)
-            conda_meta.add_revision(new, _command(), wanted, before.values(), records.values())
+            conda_meta.add_revision(new, _command(), wanted.specs, before.values(), records.values())
             prefix.write_state(
                 new,
                 {

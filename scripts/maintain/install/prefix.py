@@ -92,13 +92,13 @@ def write_state(folder: Path, content: dict[str, Any]) -> None:
 
 
 @contextmanager
-def held(prefix: Path) -> Iterator[None]:
+def held(prefix: Path, wait: float = 0) -> Iterator[None]:
     """Be the only install at ``prefix``, after mending what a killed one left; ``busy`` if another is at work."""
     check_place(prefix)
     with explained(prefix):
         prefix.parent.mkdir(parents=True, exist_ok=True)
         lock = _beside(prefix, "lock")
-        with exclusive(lock, what=f"the prefix {prefix}"):
+        with exclusive(lock, what=f"the prefix {prefix}", wait=wait):
             try:
                 _recover(prefix)
                 yield

@@ -3,8 +3,13 @@
 
 functions -q prefect_env_deactivate; and prefect_env_deactivate
 
+function _prefect_env_scripts # conda sorts by byte, fish does not
+    set -l scripts $CONDA_PREFIX/etc/conda/$argv[1]/*.fish
+    set -q scripts[1]; and printf '%s\n' $scripts | env LC_ALL=C sort
+end
+
 function prefect_env_deactivate -d 'Leave the environment that activate.fish made current'
-    set -l scripts $CONDA_PREFIX/etc/conda/deactivate.d/*.fish
+    set -l scripts (_prefect_env_scripts deactivate.d)
     for script in $scripts[-1..1]
         source $script
     end
@@ -17,7 +22,7 @@ function prefect_env_deactivate -d 'Leave the environment that activate.fish mad
             set -e $name
         end
     end
-    functions -e prefect_env_deactivate deactivate
+    functions -e _prefect_env_scripts prefect_env_deactivate deactivate
 end
 
 function deactivate
@@ -30,6 +35,6 @@ end
 set -gx CONDA_PREFIX (builtin realpath -s (status dirname))
 set -gx CONDA_DEFAULT_ENV (string replace -r '^.*/' '' $CONDA_PREFIX)
 set -gx PATH $CONDA_PREFIX/bin $PATH
-for script in $CONDA_PREFIX/etc/conda/activate.d/*.fish
+for script in (_prefect_env_scripts activate.d)
     source $script
 end

@@ -13,7 +13,8 @@ export-env {
     } else {
         ["bin"]
     }
-    $env.PATH = ($folders | each {|folder| $prefix | path join $folder } | append $env.PATH)
+    let folders = ($folders | each {|folder| $prefix | path join $folder })
+    $env.PATH = ($folders | append ($env.PATH | where {|it| $it not-in $folders }))
     let strings = '$env | transpose name value | where {|it| ($it.value | describe) == "string"} | to json'
     let folder = ($prefix | path join "etc/conda/activate.d")
     let scripts = if ($folder | path exists) { ls $folder | get name | where {|name| $name ends-with ".nu" } | sort } else { [] }

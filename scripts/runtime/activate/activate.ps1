@@ -1,7 +1,7 @@
 # Activate this environment in PowerShell 5.1 or later, without conda or pixi:   . PREFIX\activate.ps1
 # Undo it: deactivate. The file is the same in every prefix.
 
-if (Test-Path Function:\Global:Exit-PrefectEnv) { Exit-PrefectEnv }
+if (Test-Path 'Function:\Exit-PrefectEnv') { Exit-PrefectEnv }
 
 $Global:_PrefectEnvOld = @{}
 foreach ($name in 'PATH', 'CONDA_PREFIX', 'CONDA_DEFAULT_ENV') {
@@ -19,7 +19,7 @@ function Global:Exit-PrefectEnv {
         [Environment]::SetEnvironmentVariable($name, $Global:_PrefectEnvOld[$name])
     }
     Remove-Variable -Scope Global -Name _PrefectEnvOld
-    Remove-Item -LiteralPath Function:\Exit-PrefectEnv, Function:\deactivate
+    Remove-Item -LiteralPath 'Function:\Exit-PrefectEnv', 'Function:\deactivate'
 }
 
 function Global:deactivate([switch]$NonDestructive) {
