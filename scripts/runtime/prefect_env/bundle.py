@@ -53,12 +53,10 @@ def certificates(path: Path) -> list[bytes]:
     raw = path.read_bytes()
     if raw.startswith(b"0\x82"):
         return [raw]
-    found = []
-    for block in BLOCK.finditer(raw):
-        try:
-            found.append(base64.b64decode(b"".join(block[1].split()), validate=True))
-        except binascii.Error as error:
-            raise ValueError("a certificate in it is damaged") from error
+    try:
+        found = [base64.b64decode(b"".join(block[1].split()), validate=True) for block in BLOCK.finditer(raw)]
+    except binascii.Error as error:
+        raise ValueError("a certificate in it is damaged") from error
     if not found:
         raise ValueError("no certificate in it")
     return found
@@ -76,23 +74,25 @@ def write(target: Path, sources: list[tuple[Path, str]], *, windows_store: bool 
 
     ``target`` is replaced only if its content changes, so that its date means something. Raises OSError.
     """
-    problems: list[str] = []
-    merged = {}
-    for path, name in sources:
-        try:
-            found = certificates(path)
-        except OSError as error:
-            problems.append(f"{name}: {shown(path)}: {error.strerror}; not in the CA bundle")
-        except ValueError as error:
-            problems.append(f"{name}: {shown(path)}: {error}; not in the CA bundle")
-        else:
-            merged.update(dict.fromkeys(found))
+    merged: dict[bytes, None] = {}
+    problems = [problem for path, name in sources for problem in _add(merged, path, name)]
     if windows_store:
         merged.update(dict.fromkeys(_windows_store()))
     data = b"".join(pem(der) for der in merged)
     if not (target.is_file() and target.read_bytes() == data):
         atomic_write(target, data)
     return problems
+
+
+def _add(merged: dict[bytes, None], path: Path, name: str) -> list[str]:
+    """Add the certificates in ``path``; the problem with it, if there is one."""
+    try:
+        merged.update(dict.fromkeys(certificates(path)))
+    except OSError as error:
+        return [f"{name}: {shown(path)}: {error.strerror}; not in the CA bundle"]
+    except ValueError as error:
+        return [f"{name}: {shown(path)}: {error}; not in the CA bundle"]
+    return []
 
 
 def _windows_store() -> Iterator[bytes]:

@@ -144,10 +144,10 @@ def _proxy(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str,
     found: dict[str, proxies.Proxy] = {}
     for key in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
         value = _resolve(files, environ, key)
-        for name in _both_cases(key) if value else ():
-            own = environ.get(name)
-            chosen = Value(own, USER) if own else value
-            assert chosen is not None
+        if value is None:
+            continue
+        for name in _both_cases(key):
+            chosen = Value(environ[name], USER) if environ.get(name) else value
             try:
                 proxy = proxies.parse_proxy(chosen.text)
             except ValueError as error:
@@ -194,10 +194,8 @@ def _websockets(result: Plan, found: dict[str, proxies.Proxy], prefix: Path, env
     version = websockets_version(prefix) if found else None
     if version not in (15, 16):
         return
-    for key, proxy in (
-        ("WSS_PROXY", found.get("HTTPS_PROXY")),
-        ("WS_PROXY", found.get("HTTPS_PROXY") or found.get("HTTP_PROXY")),
-    ):
+    https = found.get("HTTPS_PROXY")
+    for key, proxy in (("WSS_PROXY", https), ("WS_PROXY", https or found.get("HTTP_PROXY"))):
         if proxy is None or _user(environ, key):
             continue
         if proxy.raw() is None or ":" in (proxy.user or ""):
@@ -213,7 +211,7 @@ def _websockets(result: Plan, found: dict[str, proxies.Proxy], prefix: Path, env
 
 def broken(name: str, path: str) -> bool:
     """Whether a CA variable's value makes its clients fail: Prefect exits 1, OpenSSL trusts nothing."""
-    return not (bundle.usable(path) or (name in FOLDER_ALLOWED and os.path.isdir(path)))
+    return not (bundle.usable(path) or (name in FOLDER_ALLOWED and Path(path).is_dir()))
 
 
 def _trust(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str, str]) -> None:
@@ -230,11 +228,11 @@ def _trust(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str,
     if result.ca_sources or result.ca_system:
         _bundle_parts(result, prefix, system)
     for name in CA_VARIABLES:
-        path = environ.get(name)
-        if path and os.path.isabs(path) and printable(path):
-            result.watched.append(Path(path))
-        if path and broken(name, path):
-            result.variables[name] = (None, f"{path} is missing or empty" if printable(path) else "unusable")
+        own = environ.get(name, "")
+        if Path(own).is_absolute() and printable(own):
+            result.watched.append(Path(own))
+        if own and broken(name, own):
+            result.variables[name] = (None, "it names a missing or empty file")
 
 
 def _bundle_parts(result: Plan, prefix: Path, system: Value | None) -> None:

@@ -50,9 +50,7 @@ class Proxy:
         try:
             parts = urlsplit(url)
             same = (parts.username, parts.password, parts.port) == (self.user, self.password, self.port)
-            whole = parts.hostname == self.host.lower().strip("[]") and not (
-                parts.path or parts.query or parts.fragment
-            )
+            whole = parts.hostname == self.host.lower().strip("[]") and url.endswith(parts.netloc)
         except ValueError:
             return None
         return url if same and whole and url.isascii() else None
@@ -105,7 +103,7 @@ def host_of(url: str) -> str | None:
         return None
     try:
         parts = urlsplit(url)
-        return parts.hostname if parts.hostname and (parts.port or True) else None
+        return None if parts.port == 0 else parts.hostname
     except ValueError:
         return None
 
@@ -157,7 +155,7 @@ def _entry(entry: str) -> tuple[list[str], str | None]:
 
 
 def _network(entry: str) -> Network | None:
-    """The addresses an entry names: ``10.1.2.3``, ``[::1]``, ``10.0.0.0/8``, ``10.1.`` or ``10.1.*``; None for names."""
+    """The addresses an entry names: ``10.1.2.3``, ``[::1]``, ``10.0.0.0/8``, ``10.1.``, ``10.1.*``; None for a name."""
     prefix = re.fullmatch(r"((?:\d{1,3}\.){1,3})\*?", entry)
     if prefix:
         octets = prefix[1].rstrip(".").split(".")

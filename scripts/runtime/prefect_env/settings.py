@@ -145,7 +145,7 @@ def layers(prefix: Path, environ: Mapping[str, str]) -> tuple[list[Layer], list[
     found: list[Layer] = []
     watched = [site_dir(prefix)]
     try:
-        names = sorted(name for name in os.listdir(site_dir(prefix)) if name.endswith(".conf"))
+        names = sorted(path.name for path in site_dir(prefix).iterdir() if path.suffix == ".conf")
     except OSError:
         names = []
     for name in names:
@@ -155,9 +155,9 @@ def layers(prefix: Path, environ: Mapping[str, str]) -> tuple[list[Layer], list[
             continue
         watched.append(path)
         found.append(read(path, "site"))
-    for path, layer in ((user_file(environ), "user"), (project_file(environ), "project")):
-        if path is not None and printable(str(path)):
-            watched.append(path)
-            if path.exists():
-                found.append(read(path, layer))
+    for file, layer in ((user_file(environ), "user"), (project_file(environ), "project")):
+        if file is not None and printable(str(file)):
+            watched.append(file)
+            if file.exists():
+                found.append(read(file, layer))
     return found, watched

@@ -7,7 +7,7 @@
   two activations at the same time with different variables cannot read each other's.
 
 Records are (kind, name, value). Conditions: ``user NAME VALUE`` the user's variable is so (``+`` and its value, or
-nothing for unset), ``file STAMP PATH`` has the same date as the file STAMP, ``none - PATH`` does not exist. Actions:
+nothing for unset), ``file STAMP PATH`` has the same date as the file STAMP, ``none STAMP PATH`` does not exist. Actions:
 ``set NAME VALUE``, ``unset NAME -``, ``warn - TEXT``. FORMAT ``data`` is one record a line, ``oem`` the same in the
 code page of cmd.exe, ``nu`` the same without HTTP_PROXY and the like, since nushell takes them for http_proxy and so
 on; ``sh`` and ``csh`` are code, since csh cannot read a file and dash reads it byte by byte.
@@ -15,12 +15,15 @@ on; ``sh`` and ``csh`` are code, since csh cannot read a file and dash reads it 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shlex
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from prefect_env import bundle, effective
@@ -66,29 +69,33 @@ def folder(prefix: str, environ: Mapping[str, str]) -> Path:
     Raises OSError if there is no such place.
     """
     below = prefix.replace(":", "") if effective.WINDOWS else prefix
-    # /tmp, not TMPDIR: the csh script looks there too
+    # /tmp, not TMPDIR: the csh script looks there too; _mine() refuses what another user planted
     temporary = Path(f"/tmp/prefect-env-{os.geteuid()}" if hasattr(os, "geteuid") else tempfile.gettempdir())  # noqa: S108
-    error: OSError | None = None
     for base in (cache_dir(environ), temporary):
-        try:
-            base.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _mine(base)
-            place = Path(f"{base}/prefixes/{below.lstrip('/')}")
-            place.mkdir(parents=True, exist_ok=True)
-            if os.access(place, os.W_OK):
-                return place
-            error = PermissionError(13, "cannot write", str(place))
-        except OSError as failure:
-            error = failure
-    raise error or OSError("no folder for the state")
+        with suppress(OSError):
+            return _folder_in(base, below)
+    raise PermissionError(
+        errno.EACCES, "cannot write there; PREFECT_ENV_CACHE may name another folder", str(cache_dir(environ))
+    )
+
+
+def _folder_in(base: Path, below: str) -> Path:
+    """The folder ``prefixes/below`` in ``base``. Raises OSError unless it can be written."""
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _mine(base)
+    place = Path(f"{base}/prefixes/{below.lstrip('/')}")
+    place.mkdir(parents=True, exist_ok=True)
+    if not os.access(place, os.W_OK):
+        raise PermissionError(errno.EACCES, "cannot write", str(place))
+    return place
 
 
 def _mine(path: Path) -> None:
     """Raise PermissionError if another user could write what we will read from ``path``."""
     if hasattr(os, "geteuid"):
         status = os.lstat(path)
-        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PermissionError(13, "not yours alone", str(path))
+        if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+            raise PermissionError(errno.EACCES, "not yours alone", str(path))
 
 
 def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[Record], list[Record]]:
@@ -107,6 +114,9 @@ def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[R
     conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched)]
     actions: list[Record] = [("set", MARKER, "1")] if plan.variables else []
     for name, (value, _) in plan.variables.items():
+        if effective.WINDOWS and '"' in environ.get(name, ""):
+            plan.warnings.append(f"{name} holds a quote, which cmd.exe cannot put back; left as it is")
+            continue
         if name in environ:
             actions.append(("set", OLD + name, _was(name, environ)))
         actions.append(("set", SET + name, "-" if value is None else "+" + value))
@@ -122,11 +132,11 @@ def _was(name: str, environ: Mapping[str, str]) -> str:
 
 def _watch(path: Path, home: Path) -> Record:
     """A condition on ``path``. Its stamp has its date (and on Windows its size: cmd.exe sees whole minutes only)."""
+    stamp = home / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
     try:
         status = path.stat()
     except OSError:
-        return ("none", "-", str(path))
-    stamp = home / hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
+        return ("none", str(stamp), str(path))
     stamp.touch()
     if effective.WINDOWS and path.is_file():
         os.truncate(stamp, status.st_size)
@@ -136,7 +146,7 @@ def _watch(path: Path, home: Path) -> Record:
 
 def data(conditions: list[Record], actions: list[Record]) -> str:
     """One record a line: kind, name and value with one space between; a stamp by its name in the same folder."""
-    lines = [(kind, Path(name).name if kind == "file" else name, value) for kind, name, value in conditions + actions]
+    lines = [(kind, Path(name).name if kind in ("file", "none") else name, value) for kind, name, value in conditions + actions]
     return "".join(" ".join(record) + "\n" for record in lines)
 
 
@@ -192,19 +202,14 @@ def csh(conditions: list[Record], actions: list[Record]) -> str:
     return "\n".join([*code, "endif", ""])
 
 
-FORMATS: dict[str, Callable[[list[Record], list[Record]], str]] = {
-    "data": data,
-    "oem": data,
-    "nu": data,
-    "sh": sh,
-    "csh": csh,
-}
+Render = Callable[[list[Record], list[Record]], str]
+FORMATS: dict[str, Render] = {"data": data, "oem": data, "nu": data, "sh": sh, "csh": csh}
 
 
 def write(form: str, environ: Mapping[str, str]) -> Path:
     """Write the state for the format ``form``; the path of the file to apply now. Raises OSError, ValueError."""
     prefix = environ.get("CONDA_PREFIX", "")
-    if not os.path.isabs(prefix) or not printable(prefix):
+    if not Path(prefix).is_absolute() or not printable(prefix):
         raise ValueError("CONDA_PREFIX is no absolute path without control characters")
     own = user_environ(environ)
     home = folder(prefix, own)
