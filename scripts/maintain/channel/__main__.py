@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from maintain.channel import build as builder
-from maintain.channel.index import index
+from maintain.channel.index import listed
 from maintain.channel.pin import pin as pin_line
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import Exit, ToolError
@@ -83,7 +83,7 @@ def list_packages(channel: Path, as_json: bool) -> None:
     _content(channel)
     records = [
         {key: record[key] for key in ("name", "version", "build", "subdir", "license", "size", "sha256")}
-        for _, record in sorted(index(channel).items(), key=lambda item: item[1]["name"])
+        for _, record in sorted(listed(channel).items(), key=lambda item: item[1]["name"])
     ]
 
     def text() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from maintain.channel import base, wheels
 from maintain.channel.convert import TARGET, convert
 from maintain.channel.debian import Archive, Deb, require_host
-from maintain.channel.index import SUBDIRS, index
+from maintain.channel.index import SUBDIRS, index, listed
 from maintain.channel.package import Package
 from maintain.channel.specs import dependencies
 from maintain.lib.console import progress
@@ -227,16 +227,13 @@ def _build_ours(lines: list[str], channel: Path) -> list[str]:
 def whole(channel: Path) -> bool:
     """Whether every package that the repodata lists is there with its hash, and no other."""
     try:
-        listed: dict[str, str] = {}
-        for subdir in SUBDIRS:
-            repodata = json.loads((channel / subdir / "repodata.json").read_text())
-            listed |= {f"{subdir}/{name}": record["sha256"] for name, record in repodata["packages.conda"].items()}
+        records = listed(channel)
         files = {f"{path.parent.name}/{path.name}": path for path in channel.glob("*/*.conda")}
         with ThreadPoolExecutor() as pool:
             sums = dict(zip(files, pool.map(sha256_file, files.values()), strict=True))
     except (OSError, ValueError, KeyError):
         return False
-    return sums == listed
+    return sums == {name: record["sha256"] for name, record in records.items()}
 
 
 def _glibc(records: dict[str, dict[str, Any]]) -> str:

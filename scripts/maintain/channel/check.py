@@ -72,9 +72,8 @@ def checks(prefix: Path) -> Iterator[Check]:
         for library in (prefix / "lib").glob("lib*.so*"):
             shutil.copy(library, hostile)
         hostile_env = {"LD_LIBRARY_PATH": hostile}
-        yield Check(
-            "modules import", not plain["missing"], ", ".join(plain["missing"]) or f"Python in {plain['prefix']}"
-        )
+        versions = f"Python {plain['python']}, SQLite {plain['sqlite']}, {plain['openssl']}"
+        yield Check("modules", not plain["missing"], ", ".join(plain["missing"]) or versions)
         for name, result in (("isolation", plain), ("isolation, hostile LD_LIBRARY_PATH", probe(prefix, hostile_env))):
             wrong = result["outside"] + [
                 library for library in LIBRARIES if not any(library in path for path in result["inside"])

@@ -63,3 +63,12 @@ def index(channel: Path) -> dict[str, dict[str, Any]]:
         atomic_write(folder / "repodata.json.zst", zstandard.ZstdCompressor(level=3).compress(text.encode()))
         found |= {f"{subdir}/{name}": value for name, value in records.items()}
     return found
+
+
+def listed(channel: Path) -> dict[str, dict[str, Any]]:
+    """The records of the repodata that is there, ``subdir/file`` -> record."""
+    found: dict[str, dict[str, Any]] = {}
+    for subdir in SUBDIRS:
+        repodata = json.loads((channel / subdir / "repodata.json").read_text(encoding="utf-8"))
+        found |= {f"{subdir}/{name}": value for name, value in repodata["packages.conda"].items()}
+    return found

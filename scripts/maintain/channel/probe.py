@@ -1,6 +1,7 @@
 """Run by the Python of a prefix under check: what it loads, from where, and what it trusts; JSON on stdout."""
 
 import json
+import platform
 import re
 import sqlite3
 import ssl
@@ -48,7 +49,7 @@ def main() -> None:
         "missing": missing,
         "outside": outside,
         "inside": inside,
-        "prefix": sys.prefix,
+        "python": platform.python_version(),
         "path": [entry for entry in sys.path[1:] if entry],
         "site": sysconfig.get_path("purelib"),
         "settings": [sysconfig.get_config_var(name) for name in ("prefix", "LIBDIR", "INCLUDEPY", "BINDIR", "TZPATH")],

@@ -65,7 +65,7 @@ class Wheel:
                     for item in archive.infolist()
                     if not item.is_dir() and wanted(item.filename)
                 }
-        except (zipfile.BadZipFile, zlib.error) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise ToolError("bad-file", "a wheel cannot be read", where=str(self.path), why=str(error)) from error
 
     @cached_property
@@ -145,11 +145,11 @@ def parse(text: str, source: str) -> list[Pin]:
     return found
 
 
-def fetch(pins: Iterable[Pin]) -> dict[Pin, Wheel]:
-    """The wheels of ``pins``, downloaded where the cache lacks them, verified in any case."""
+def fetch(wanted: Iterable[Pin]) -> dict[Pin, Wheel]:
+    """The wheels of ``wanted``, downloaded where the cache lacks them, verified in any case."""
     store = cache_dir() / "stand-in" / "wheels"
     store.mkdir(parents=True, exist_ok=True)
-    wanted = sorted(set(pins))
+    wanted = sorted(set(wanted))
     with ThreadPoolExecutor() as pool:
         kept = dict(zip(wanted, pool.map(lambda pin: _kept(store, pin.sha256), wanted), strict=True))
     missing = [pin for pin, path in kept.items() if path is None]
