@@ -35,8 +35,9 @@ _DEFAULTS = {
 }
 # The keys of a platform entry, in the order in which pixi builds a name from them.
 _VIRTUAL = {"glibc": "__glibc", "linux": "__linux", "macos": "__osx", "windows": "__win"}
-_SOLVE_KEYS = frozenset({"dependencies", "target", "platforms"})
-_OTHER_KEYS = frozenset({"tasks", "activation"})
+_TARGET_KEYS = frozenset({"dependencies", "tasks", "activation"})
+_FEATURE_KEYS = _TARGET_KEYS | {"target", "platforms"}
+_TOP_KEYS = _TARGET_KEYS | {"target", "workspace", "feature", "environments", "tool"}
 
 
 @dataclass(frozen=True)
@@ -216,14 +217,14 @@ class _Reader:
         channels = self.strings(workspace.get("channels"), "workspace", "channels")
         if not channels:
             raise self.bad("workspace.channels is empty", "workspace", "channels")
-        for key in ("channel-priority", "solve-strategy", "exclude-newer", "system-requirements", "constraints"):
-            if key in workspace or key in self.data:
-                raise self.bad(
-                    f"{key} is not supported by scripts/lock", *(("workspace", key) if key in workspace else (key,))
-                )
+        for key in ("channel-priority", "solve-strategy", "exclude-newer"):
+            if key in workspace:
+                raise self.bad(f"{key} is not supported by scripts/lock", "workspace", key)
         platforms = self.platforms(workspace)
         features = {"default": self.feature(self.data, platforms)}
         for name, content in self.sub(self.data, "feature").items():
+            if name == "default":
+                raise self.bad("the default feature is the file itself", "feature", name)
             features[name] = self.feature(self.table(content, "feature", name), platforms, "feature", name)
         return Manifest(
             path=self.path,
@@ -268,10 +269,7 @@ class _Reader:
         return found
 
     def feature(self, content: Table, platforms: dict[str, Platform], *at: str) -> Feature:
-        # The default feature is the file itself, where other tables stand beside it.
-        unknown = (
-            set(content) - _SOLVE_KEYS - _OTHER_KEYS if at else {k for k in content if k.endswith("-dependencies")}
-        )
+        unknown = set(content) - (_FEATURE_KEYS if at else _TOP_KEYS)  # the default feature is the file itself
         if unknown:
             raise self.bad(f"not supported by scripts/lock: {', '.join(sorted(unknown))}", *at, min(unknown))
         targets: dict[str, dict[str, Spec]] = {}
@@ -279,7 +277,7 @@ class _Reader:
         for selector, target in self.sub(content, *at, "target").items():
             if selector not in known:
                 raise self.bad(f"target {selector} matches no platform", *at, "target", selector)
-            unknown = set(self.table(target, *at, "target", selector)) - {"dependencies"} - _OTHER_KEYS
+            unknown = set(self.table(target, *at, "target", selector)) - _TARGET_KEYS
             if unknown:
                 raise self.bad(f"not supported by scripts/lock: {min(unknown)}", *at, "target", selector, min(unknown))
             targets[selector] = self.dependencies(target, *at, "target", selector, "dependencies")

@@ -148,6 +148,14 @@ def test_broken_repodata_is_named(project: Path, records: Path, content: str) ->
     assert str(file) in (caught.value.where or "")
 
 
+def test_a_record_that_is_none_is_refused(project: Path, tmp_path: Path) -> None:
+    listed = tiny_channel.records()
+    listed[0]["depends"] = "libzlib"
+    with pytest.raises(ToolError) as caught:
+        run(project, write_records(tmp_path / "bad", listed), Update(everything=True))
+    assert caught.value.id == "bad-file"
+
+
 def test_a_folder_without_records_or_without_a_subdir_is_refused(project: Path, records: Path, tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="no channel records"):
         run(project, tmp_path, Update(everything=True))

@@ -76,6 +76,8 @@ def test_virtual_packages_are_spelled_as_pixi_spells_them(tmp_path: Path) -> Non
         ('linux = "3.10"', 'windows = "10"', 5, "windows means nothing on linux-64"),
         ('linux = "3.10"', 'kernel = "3.10"', 5, "kernel"),
         ("channels = [", 'solve-strategy = "lowest"\nchannels = [', 4, "solve-strategy"),
+        ("[dependencies]", '[system-requirements]\nlibc = "2.17"\n\n[dependencies]', 7, "system-requirements"),
+        ("[feature.old.dependencies]", "[feature.default.dependencies]", 18, "default feature"),
         ('openssl = ">=3"', 'openssl = { git = "x" }', 8, "git"),
         ('openssl = ">=3"', '"open ssl" = ">=3"', 8, "no package name"),
         ("[feature.old.dependencies]", "[feature.old.pypi-dependencies]", 18, "pypi-dependencies"),

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from rattler import MatchSpec, RepoDataRecord
 
 from maintain.lib.errors import ToolError
-from maintain.lock.records import Source
+from maintain.lock.records import ChannelSource, Source
 from maintain.manifest import Environment, Manifest, Spec
 
 
@@ -47,7 +47,8 @@ def _explained(
 ) -> ToolError:
     text = str(error).strip()
     if type(error).__name__ != "SolverError":
-        return ToolError("network", "the channel's records could not be read", where=source.label, why=text)
+        kind = "network" if isinstance(source, ChannelSource) else "bad-file"
+        return ToolError(kind, "the channel's records could not be read", where=source.label, why=text)
     named = [spec for spec in requirements if re.search(rf"(?<![\w.-]){re.escape(spec.name)}(?![\w.-])", text)]
     lines = ", ".join(spec.where for spec in named) or environment.where
     return ToolError(
