@@ -121,19 +121,23 @@ def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Pat
 
 def rewrite(path: Path, folder: Path) -> Path:
     """Write the .conda at ``path`` into ``folder`` with what depends on its content only."""
-    with zipfile.ZipFile(path) as archive:
-        parts = {name.partition("-")[0]: _members(archive.read(name)) for name in archive.namelist() if "-" in name}
-    info = {entry.path.removeprefix("info/"): entry.data for entry in parts["info"]}
+    found = parts(path)
+    info = {entry.path.removeprefix("info/"): entry.data for entry in found["info"]}
     index: dict[str, Any] = json.loads(info["index.json"])
     index.pop("timestamp", None)
     about: dict[str, Any] = json.loads(info["about.json"])
     about.pop("channels", None)
     info["index.json"] = json.dumps(index, indent=2, sort_keys=True).encode()
     info["about.json"] = json.dumps(about, indent=2, sort_keys=True).encode()
-    files = parts["pkg"]
-    return writer.Package(index["name"], index["version"], index["build"], index["subdir"], files, info=info).write(
-        folder
-    )
+    return writer.Package(
+        index["name"], index["version"], index["build"], index["subdir"], found["pkg"], info=info
+    ).write(folder)
+
+
+def parts(path: Path) -> dict[str, list[writer.Entry]]:
+    """The files of the .conda at ``path``: ``pkg``, what is installed, and ``info``, what describes it."""
+    with zipfile.ZipFile(path) as archive:
+        return {name.partition("-")[0]: _members(archive.read(name)) for name in archive.namelist() if "-" in name}
 
 
 def _members(packed: bytes) -> list[writer.Entry]:

@@ -41,7 +41,6 @@ def prefect(lines: Sequence[Line]) -> Recipe:
         run=["python ${{ python_range }}", *_requirements(lines)],
         constraints=_by_line(lines, lambda line: line.constraints),
         tests=Tests(
-            imports=["prefect"],
             files=tests,
             commands=["prefect version", *(f"python {name}" for name in tests if "/check_" in name)],
         ),
@@ -113,7 +112,7 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
         license_file=["LICENSE"],
         entry_points=["prefect-env = prefect_env.cli:main"],
         run=["python >=3.9", "click >=8.0", "cryptography >=36.0.1", "rich >=11.0"],
-        tests=Tests(imports=["prefect_env.cli"], commands=["prefect-env --help", "prefect-env --version"]),
+        tests=Tests(commands=["prefect-env --help", "prefect-env --version"]),
     )
     metapackage = Output(
         name="prefect-env",
@@ -128,7 +127,7 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
             *_by_line(lines, lambda line: [f"python {line.python}"]),
             *(When(f'system == "{name}"', requires) for name, requires in system.items()),
         ],
-        tests=Tests(commands=["prefect version", "prefect-env info"]),
+        tests=Tests(commands=["prefect-env info"]),
     )
     visualize = Output(
         name="prefect-visualize",

@@ -11,14 +11,15 @@ from maintain.recipes.emit import When
 
 @dataclass(frozen=True)
 class Tests:
-    """What is run on the built package in an environment of its own."""
+    """What is run on the built package in an environment of its own; for a Python package ``pip check`` goes first.
+
+    Each kind of test costs an environment, so ``imports`` are for packages without ``commands``.
+    """
 
     commands: Sequence[str | When] = ()
     files: Sequence[str] = ()
     """Files beside the recipe that the commands need."""
     imports: Sequence[str] = ()
-    requires: Sequence[str] = ()
-    """Packages that the commands need besides the tested one."""
 
 
 @dataclass(frozen=True)
@@ -85,17 +86,15 @@ def v1(recipe: Recipe) -> dict[str, Any]:
 
 def _v1_output(output: Output) -> dict[str, Any]:
     tests = output.tests
-    listed: list[Any] = []
-    if output.noarch == "python":
-        listed.append({"python": {"imports": list(tests.imports), "pip_check": True}})
-    if tests.commands:
-        listed.append(
-            {
-                "script": tests.commands,
-                "files": {"recipe": tests.files} if tests.files else {},
-                "requirements": {"run": tests.requires} if tests.requires else {},
-            }
-        )
+    test: dict[str, Any]
+    if tests.imports:
+        test = {"python": {"imports": tests.imports, "pip_check": True}}
+    else:
+        test = {
+            "script": _commands(output),
+            "files": {"recipe": tests.files} if tests.files else {},
+            "requirements": {"run": ["pip"]} if output.noarch == "python" else {},
+        }
     return {
         "package": {"name": output.name, "version": output.version},
         "build": {
@@ -106,7 +105,7 @@ def _v1_output(output: Output) -> dict[str, Any]:
             "python": {"entry_points": output.entry_points} if output.entry_points else {},
         },
         "requirements": {"host": _host(output), "run": output.run, "run_constraints": output.constraints},
-        "tests": listed,
+        "tests": [test],
     }
 
 
@@ -140,7 +139,6 @@ def _classic_source(source: dict[str, str] | When) -> dict[str, str] | When:
 
 def _classic_output(output: Output) -> dict[str, Any]:
     tests = output.tests
-    pip_check = output.noarch == "python"
     return {
         "name": output.name,
         "version": output.version,
@@ -155,14 +153,18 @@ def _classic_output(output: Output) -> dict[str, Any]:
         "test": {
             "imports": tests.imports,
             "files": tests.files,
-            "requires": [*tests.requires, *(["pip"] if pip_check else [])],
-            "commands": [*(["pip check"] if pip_check else []), *tests.commands],
+            "requires": ["pip"] if output.noarch == "python" else [],
+            "commands": _commands(output),
         },
     }
 
 
 def _about(output: Output) -> dict[str, Any]:
     return {"summary": output.summary, "license_file": output.license_file}
+
+
+def _commands(output: Output) -> list[str | When]:
+    return [*(["pip check"] if output.noarch == "python" else []), *output.tests.commands]
 
 
 def _host(output: Output) -> list[str]:
