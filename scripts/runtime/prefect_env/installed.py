@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
-from importlib.metadata import Distribution, distributions
+from dataclasses import dataclass
 from pathlib import Path
 
 from prefect_env.versions import Version
@@ -25,12 +25,39 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def by_name(folder: Path) -> dict[str, list[Distribution]]:
-    """The distributions in ``folder`` by normal name; a damaged one (no metadata) is under its folder's name."""
-    found: dict[str, list[Distribution]] = {}
-    for distribution in distributions(path=[str(folder)]):
-        stem = Path(str(getattr(distribution, "_path", ""))).name.partition("-")[0]
-        found.setdefault(normal(distribution.metadata["Name"] or stem or "unknown"), []).append(distribution)
+@dataclass(frozen=True)
+class Package:
+    """A Python package: its project's name, version, metadata folder, and the Requires-Dist lines of its metadata."""
+
+    name: str
+    version: str
+    folder: Path
+    requires: tuple[str, ...]
+
+    @property
+    def editable(self) -> bool:
+        """Whether it is a checkout that was installed in place (PEP 610)."""
+        try:
+            return '"editable": true' in (self.folder / "direct_url.json").read_text(encoding="utf-8")
+        except OSError:
+            return False
+
+
+def packages(folder: Path) -> list[Package]:
+    """The Python packages whose metadata folders (``.dist-info``) are in ``folder``.
+
+    Only the head of each METADATA is read: a parser of mail, as importlib.metadata has, takes a hundred times longer.
+    """
+    found = []
+    for info in sorted(folder.glob("*.dist-info")):
+        try:
+            head = (info / "METADATA").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        except OSError:
+            head = ""
+        name, _, version = info.stem.partition("-")
+        named = re.search(r"^Name: *(.+)$", head, re.MULTILINE)
+        requires = tuple(re.findall(r"^Requires-Dist: *(.+)$", head, re.MULTILINE))
+        found.append(Package(named[1].strip() if named else name, version, info, requires))
     return found
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
-from prefect_env.console import CommandError, command, emit, mask, say
+from prefect_env.console import CommandError, command, emit, say
 from prefect_env.doctor import host as hosts
 from prefect_env.doctor.context import Context, Options
 from prefect_env.doctor.registry import Check, Result, Status, checks
 from prefect_env.doctor.run import failed, run
+from prefect_env.redact import masked
 
 COLORS = {Status.OK: "green", Status.SKIP: "dim", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
@@ -95,9 +96,9 @@ def as_data(results: Iterable[tuple[Check, Result]]) -> list[dict[str, Any]]:
             "title": check.title,
             "group": check.group,
             "status": result.status.value,
-            "evidence": mask(result.evidence),
-            "cause": mask(result.cause),
-            "fix": mask(result.fix),
+            "evidence": masked(result.evidence),
+            "cause": masked(result.cause),
+            "fix": masked(result.fix),
             "fixable": check.fixer is not None,
         }
         for check, result in results
@@ -117,10 +118,10 @@ def show(results: list[tuple[Check, Result]], *, everything: bool) -> None:
     for check, result in results:
         if not everything and result.status in (Status.OK, Status.SKIP):
             continue
-        text = Text(mask(result.evidence))
+        text = Text(masked(result.evidence))
         for label, value in (("why", result.cause), ("fix", result.fix)):
             if value:
-                text.append(f"\n{label}: {mask(value)}", style="bold" if label == "fix" else "dim")
+                text.append(f"\n{label}: {masked(value)}", style="bold" if label == "fix" else "dim")
         table.add_row(Text(result.status.value, style=COLORS[result.status]), check.id, text)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     if table.row_count:

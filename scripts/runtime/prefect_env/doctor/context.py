@@ -6,7 +6,6 @@ import json
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -72,9 +71,14 @@ class Context:
             return None
 
     @cached_property
-    def distributions(self) -> dict[str, list[Distribution]]:
-        """The Python packages of the prefix by normal name, each with all its copies."""
-        return installed.by_name(self.site)
+    def packages(self) -> list[installed.Package]:
+        """The Python packages of the prefix; several copies of one are several packages."""
+        return installed.packages(self.site)
+
+    @cached_property
+    def known_settings(self) -> tuple[set[str], dict[str, str]]:
+        """The names of Prefect's settings, and old names with the new ones (:func:`installed.prefect_settings`)."""
+        return installed.prefect_settings(self.package)
 
     @cached_property
     def records(self) -> list[Record]:

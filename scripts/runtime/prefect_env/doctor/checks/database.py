@@ -10,9 +10,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from prefect_env import installed, prefect_settings, revisions
-from prefect_env.console import mask
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
+from prefect_env.redact import masked
 
 GROUP = "Database"
 
@@ -70,7 +70,7 @@ def size(amount: int) -> str:
 def address(context: Context) -> Result:
     """URL, driver, file."""
     found, file = context.database, context.database.file
-    named = f"{found.kind}, {mask(found.url)} ({found.source})"
+    named = f"{found.kind}, {masked(found.url)} ({found.source})"
     if context.settings.problems:
         return fail("; ".join(context.settings.problems), "Prefect stops or uses other settings", "correct that file")
     drivers = {"sqlite": "sqlite+aiosqlite", "memory": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -248,7 +248,7 @@ def orion(context: Context) -> Result:
     if not file.is_file() or context.database.file == file:
         return ok(f"none in {home}" if not file.is_file() else f"{file} is in use")
     if context.database.source != "default":
-        return warn(f"{file} is not used", f"the database is {mask(context.database.url)}", f"mv {file} elsewhere")
+        return warn(f"{file} is not used", f"the database is {masked(context.database.url)}", f"mv {file} elsewhere")
     if _may_rename(context):
         return fail(
             f"Prefect {context.prefect} ignores {file} and will make an empty prefect.db",

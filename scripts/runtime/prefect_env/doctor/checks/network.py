@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from prefect_env import effective
-from prefect_env.console import mask
 from prefect_env.doctor import client
 from prefect_env.doctor.checks import proxy
 from prefect_env.doctor.checks.settings import calls_home
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
+from prefect_env.redact import masked
 from prefect_env.versions import Version
 
 GROUP = "API server"
@@ -104,7 +104,7 @@ def _ask(context: Context) -> Answer:
     except ImportError as error:
         return Answer(error=f"httpx cannot be imported: {error}")
     except Exception as error:  # httpx has a tree of its own, and a proxy may answer with anything
-        return Answer(error=mask(f"{type(error).__name__}: {error}"))
+        return Answer(error=masked(f"{type(error).__name__}: {error}"))
 
 
 CURES = (
@@ -127,7 +127,7 @@ def api(context: Context) -> Result:
     """``GET /admin/version`` through httpx, by Prefect's rules for proxies, CA files and credentials."""
     if not url(context):
         return skip(NONE)
-    answer, place = ask(context), mask(str(url(context)))
+    answer, place = ask(context), masked(str(url(context)))
     if answer.error:
         return _failed(place, answer.error)
     if answer.status in (401, 403):
@@ -224,7 +224,7 @@ def websocket(context: Context) -> Result:
         return skip("the API does not answer")
     error = _client(context, "websocket")["error"]
     if error:
-        found = _failed("events websocket", mask(str(error)))
+        found = _failed("events websocket", masked(str(error)))
         return fail(found.evidence, f"{found.cause}; {proxy.LOST}", found.fix)
     return ok("handshake done")
 
@@ -236,7 +236,7 @@ def task_runs(context: Context) -> Result:
         return skip(NONE)
     answer = _client(context, "flow")
     if answer["error"]:
-        return _failed("the probe flow", mask(str(answer["error"])))
+        return _failed("the probe flow", masked(str(answer["error"])))
     run = answer["flow_run"]
     with session(context) as http:
         deadline = time.monotonic() + LATE

@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -146,22 +145,17 @@ def intruders(context: Context) -> Result:
         for path in record.get("files", ())
         if path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO"))
     }
-    found: list[str] = []
-    editable: list[str] = []
-    for copies in context.distributions.values():
-        for copy in copies:
-            folder = Path(str(getattr(copy, "_path", ""))).name
-            if folder not in owned:
-                named = f"{copy.metadata['Name']} {copy.version}"
-                (editable if '"editable": true' in (copy.read_text("direct_url.json") or "") else found).append(named)
+    strange = [package for package in context.packages if package.folder.name not in owned]
+    found = sorted(f"{package.name} {package.version}" for package in strange if not package.editable)
+    editable = sorted(f"{package.name} {package.version}" for package in strange if package.editable)
     if found:
         return warn(
-            f"not from conda: {some(sorted(found))}",
+            f"not from conda: {some(found)}",
             "they are in no lock, and updates of the environment may overwrite or break them",
-            f"pip uninstall {' '.join(sorted(name.split()[0] for name in found))}; then add them to the environment",
+            f"pip uninstall {' '.join(name.split()[0] for name in found)}; then add them to the environment",
         )
     note = f"; editable: {some(editable)}" if editable else ""
-    return ok(f"{len(context.distributions)} Python packages{note}")
+    return ok(f"{len(context.packages)} Python packages{note}")
 
 
 @check("requirements", "Python packages have what they require", Needs.FILES)
@@ -171,10 +165,10 @@ def requirements(context: Context) -> Result:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError:
         return skip("packaging is not installed")
-    have = {name: copies[0].version for name, copies in context.distributions.items()}
-    wrong = []
-    for name, copies in context.distributions.items():
-        for text in _requires(copies[0]):
+    have = {normal(package.name): package.version for package in context.packages}
+    wrong = set()
+    for package in context.packages:
+        for text in package.requires:
             try:
                 wanted = Requirement(text)
             except InvalidRequirement:
@@ -183,15 +177,9 @@ def requirements(context: Context) -> Result:
                 continue
             version = have.get(normal(wanted.name))
             if version is None:
-                wrong.append(f"{name} requires {wanted.name}, which is missing")
+                wrong.add(f"{package.name} requires {wanted.name}, which is missing")
             elif not wanted.specifier.contains(version, prereleases=True):
-                wrong.append(f"{name} requires {wanted.name}{wanted.specifier}, not {version}")
+                wrong.add(f"{package.name} requires {wanted.name}{wanted.specifier}, not {version}")
     if wrong:
         return fail(some(sorted(wrong)), "an unlocked update, or pip beside conda", REPAIR)
     return ok(f"{len(have)} packages")
-
-
-def _requires(distribution: Distribution) -> list[str]:
-    """The Requires-Dist lines of the metadata's head: its parser takes a hundred times longer."""
-    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
-    return re.findall(r"^Requires-Dist: (.+)$", head, re.MULTILINE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from prefect_env import info
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, ok, skip
+from prefect_env.installed import normal
 from prefect_env.versions import Version
 
 GROUP = "Prefect"
@@ -56,17 +57,17 @@ def release(context: Context) -> Result:
         return skip("no Prefect")
     for first, last, system, what in FAULTY:
         if Version(first) <= version <= Version(last) and system in (None, context.host.system):
-            return fail(f"Prefect {version}: {what}", fix="prefect-env upgrade plan")
+            return fail(f"Prefect {version}", what, "prefect-env upgrade plan")
     return ok(f"nothing known against {version}")
 
 
 @check("prefect-single", "There is one Prefect", Needs.FILES)
 def single(context: Context) -> Result:
     """Two metadata folders of one project (pip over conda), or prefect and prefect-client together."""
-    copies = [copy for name in ("prefect", "prefect-client") for copy in context.distributions.get(name, ())]
+    copies = [copy for copy in context.packages if normal(copy.name) in ("prefect", "prefect-client")]
     if len(copies) < 2:
         return ok(f"{len(copies)} in {context.site}") if copies else skip("no Prefect")
-    names = ", ".join(sorted(f"{copy.metadata['Name']} {copy.version}" for copy in copies))
+    names = ", ".join(sorted(f"{copy.name} {copy.version}" for copy in copies))
     return fail(
         f"{names} in {context.site}",
         "they write the same files, so the code is a mixture of them",

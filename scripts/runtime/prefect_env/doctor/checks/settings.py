@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from prefect_env import effective, installed, proxies
+from prefect_env import effective, proxies
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, merged, ok, skip, warn
 
@@ -29,7 +29,9 @@ def _set(context: Context) -> dict[str, str]:
 @check("settings-unknown", "Prefect knows every setting", Needs.FILES)
 def unknown(context: Context) -> Result:
     """Names with a typing error, or of another release: Prefect ignores them without a word."""
-    names, old = installed.prefect_settings(context.package)
+    if not _set(context):
+        return ok("none is set")
+    names, old = context.known_settings
     if not names:
         return skip("Prefect's settings cannot be read")
     found = []
@@ -44,7 +46,9 @@ def unknown(context: Context) -> Result:
 @check("settings-deprecated", "No setting has an old name", Needs.FILES)
 def deprecated(context: Context) -> Result:
     """Names that this release still reads under a newer one."""
-    old = installed.prefect_settings(context.package)[1]
+    if not _set(context):
+        return ok("none is set")
+    old = context.known_settings[1]
     found = [
         warn(
             f"{name} ({source}) is an old name",

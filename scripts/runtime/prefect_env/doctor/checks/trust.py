@@ -150,5 +150,6 @@ def insecure(context: Context) -> Result:
 def settings_files(context: Context) -> Result:
     """What an activation would warn of."""
     plan = context.plan
-    fix = "prefect-env show, then correct the file that is named"
-    return merged((warn(text, "", fix) for text in plan.warnings), ok(f"{len(plan.settings)} settings"))
+    texts = [text for text in (*plan.warnings, *plan.notes) if not text.startswith(f"{effective.USER}:")]
+    fix = "correct the line; prefect-env show then says what is in force"
+    return merged((warn(text, "that setting is not used", fix) for text in texts), ok(f"{len(plan.settings)} settings"))
