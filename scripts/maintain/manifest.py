@@ -198,6 +198,11 @@ class _Reader:
     def sub(self, parent: Table, *keys: str) -> Table:
         return self.table(parent.get(keys[-1], {}), *keys)
 
+    def own(self, key: str) -> Table:
+        """A table of ours, below [tool.prefect-env]."""
+        tool = self.sub(self.data, "tool")
+        return self.sub(self.sub(tool, "tool", "prefect-env"), "tool", "prefect-env", key)
+
     def string(self, value: Any, *keys: str) -> str:
         if not isinstance(value, str) or not value.strip():
             raise self.bad(f"{'.'.join(keys)} must be a non-empty string", *keys)
@@ -303,19 +308,15 @@ class _Reader:
                     )
                 build = self.string(value.get("build", "*"), *at, name)
                 version = self.string(value.get("version", "*"), *at, name)
-                constraint = version if build == "*" else f"{_compact(version)} {build}"
+                constraint = version if build == "*" else f"{version} {build}"
             else:
                 constraint = self.string(value, *at, name)
-            found[name] = Spec(
-                name, _compact(constraint) if " " not in constraint.strip() else constraint, self.where(*at, name)
-            )
+            found[name] = Spec(name, _compact(constraint), self.where(*at, name))
         return found
 
     def environments(self, features: dict[str, Feature], platforms: dict[str, Platform]) -> dict[str, Environment]:
         declared = self.sub(self.data, "environments")
-        notes = self.sub(
-            self.sub(self.sub(self.data, "tool"), "tool", "prefect-env"), "tool", "prefect-env", "environments"
-        )
+        notes = self.own("environments")
         if unknown := set(notes) - set(declared):
             raise self.bad(
                 f"{min(unknown)} is described but not declared", "tool", "prefect-env", "environments", min(unknown)
@@ -351,7 +352,7 @@ class _Reader:
 
     def lines(self) -> dict[str, Line]:
         at = ("tool", "prefect-env", "lines")
-        table = self.sub(self.sub(self.sub(self.data, "tool"), "tool", "prefect-env"), *at)
+        table = self.own("lines")
         found = {}
         for name, content in table.items():
             line = self.table(content, *at, name)
@@ -373,7 +374,7 @@ def _dotted(key: str) -> tuple[str, ...]:
 
 
 def _compact(constraint: str) -> str:
-    """A version constraint without blanks, as it must be when a build follows it."""
+    """A constraint without blanks around commas and bars; what follows a blank is a build."""
     return re.sub(r"\s*([,|])\s*", r"\1", constraint.strip())
 
 

@@ -19,8 +19,8 @@ from maintain.check.__main__ import findings
 from maintain.lib.errors import Exit, ToolError
 from maintain.lib.paths import ROOT
 from maintain.lock import lockfile
-from maintain.lock.__main__ import run
 from maintain.lock.plan import Update
+from maintain.lock.relock import relock
 from support import tiny_channel
 from support.commands import script
 from support.tiny_channel import contents, record, restore, write_records
@@ -259,7 +259,7 @@ def relocked(project: Path, tmp_path: Path, changed: dict[str, object], name: st
     """The rules that report a project locked from a channel where every record of ``name`` has ``changed``."""
     listed = [{**item, **changed} if item["name"] == name else item for item in tiny_channel.records()]
     listed = [{key: value for key, value in item.items() if value is not None} for item in listed]
-    run(project, write_records(tmp_path / "other", listed), Update(everything=True))
+    relock(project, write_records(tmp_path / "other", listed), Update(everything=True))
     return [finding.rule for finding in findings(project)]
 
 
@@ -271,7 +271,7 @@ def test_licences_are_there_and_allowed(project: Path, tmp_path: Path, licence: 
 def test_a_newer_glibc_is_reported_even_if_the_manifest_asks_for_it(project: Path, records: Path) -> None:
     path = project / "pixi.toml"
     path.write_text(path.read_text().replace('glibc = "2.17"', 'glibc = "2.28"'))
-    run(project, records, Update(everything=True))
+    relock(project, records, Update(everything=True))
     found = [finding for finding in findings(project) if finding.rule == "glibc"]
     assert any("native 2.0" in finding.where for finding in found)
     assert any("__glibc=2.28" in finding.what for finding in found)
@@ -283,7 +283,7 @@ def test_sqlite_and_openssl_have_floors(project: Path, tmp_path: Path) -> None:
         listed.append(record("libsqlite", "3.23.1", "h1_0", subdir, []))
         listed.append(record("sqlite", "3.24.0", "h1_0", subdir, ["libsqlite"]))
         listed.append(record("python", "3.12.1", "h1_0", subdir, []))
-    run(project, write_records(tmp_path / "old", listed), Update(everything=True))
+    relock(project, write_records(tmp_path / "old", listed), Update(everything=True))
     assert {finding.what for finding in findings(project) if finding.rule == "floors"} == {
         "libsqlite must be 3.24 or newer"
     }

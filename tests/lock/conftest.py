@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from maintain.lock.__main__ import run
 from maintain.lock.plan import Update
+from maintain.lock.relock import relock
 from support import tiny_channel
 
 
@@ -19,5 +19,5 @@ def records(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, records: Path) -> Path:
     root = tiny_channel.write_project(tmp_path / "project")
-    run(root, records, Update())
+    relock(root, records, Update())
     return root

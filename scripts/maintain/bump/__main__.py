@@ -11,8 +11,8 @@ from maintain.lib.console import emit, main, out, tool
 from maintain.lib.files import atomic_write
 from maintain.lib.paths import ROOT
 from maintain.lock import diff, store
-from maintain.lock.__main__ import run
 from maintain.lock.plan import Update
+from maintain.lock.relock import relock
 
 
 @click.command(epilog="Example: scripts/bump --repodata ../shared/conda-forge")
@@ -25,7 +25,7 @@ from maintain.lock.plan import Update
 @tool
 def cli(*, names: tuple[str, ...], repodata: Path | None, as_json: bool) -> None:
     """Move the packages NAMES, or every package, as far as pixi.toml allows; write the changelog's package list."""
-    result = run(ROOT, repodata, Update(not names, frozenset(names)))
+    result = relock(ROOT, repodata, Update(not names, frozenset(names)))
     if result.changes:
         path = ROOT / "CHANGELOG.md"
         atomic_write(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import click
@@ -10,9 +9,9 @@ import click
 from maintain.lib.console import emit, main, out, tool
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import ROOT
-from maintain.lock import diff, lockfile, plan, store, tools
-from maintain.lock.package import solution
-from maintain.manifest import load
+from maintain.lock import tools
+from maintain.lock.plan import Update
+from maintain.lock.relock import relock
 
 
 @click.command(
@@ -46,50 +45,10 @@ def cli(
             as_json=as_json,
         )
         return
-    result = run(ROOT, repodata, plan.Update(update and not names, frozenset(names)), write=not check)
+    result = relock(ROOT, repodata, Update(update and not names, frozenset(names)), write=not check)
     emit(result.as_dict(), lambda: out.print("\n".join(result.lines()), markup=False), as_json=as_json)
     if check and result.files:
         raise ToolError("check-failed", "pixi.lock and envs/ are not up to date", fix="scripts/lock")
-
-
-class Result:
-    """What a run of scripts/lock did, or would do."""
-
-    def __init__(self, made: plan.Plan, changes: diff.Changes, files: list[str]) -> None:
-        self.plan = made
-        self.changes = changes
-        self.files = files
-
-    def lines(self) -> list[str]:
-        """The result for a terminal."""
-        return [*diff.lines(self.changes), *(f"wrote {file}" for file in self.files)] or ["up to date"]
-
-    def as_dict(self) -> dict[str, object]:
-        """The result for ``--json``; seconds of reading records and of solving them."""
-        return {
-            "changes": {"/".join(key): [change.as_dict() for change in group] for key, group in self.changes.items()},
-            "files": self.files,
-            "solved": ["/".join(key) for key in self.plan.solved],
-            "load_seconds": round(self.plan.load_seconds, 3),
-            "solve_seconds": round(self.plan.solve_seconds, 3),
-        }
-
-
-def run(root: Path, repodata: Path | None, update: plan.Update, *, write: bool = True) -> Result:
-    """Lock the clone at ``root``; raise ``unsatisfiable`` and leave everything as it was if a spec cannot be met."""
-    manifest = load(root / "pixi.toml")
-    old = None
-    if (root / "pixi.lock").is_file():
-        try:
-            old = lockfile.read(root / "pixi.lock")
-        except ToolError:
-            if not update.everything:
-                raise
-    made = asyncio.run(plan.make(manifest, old, update, repodata, trusted=store.trusted(root)))
-    before = solution(old.records) if old else {}
-    wanted = store.outputs(manifest, made.records, store.read_text(root / "README.md"))
-    files = store.write(root, wanted) if write else store.stale(root, wanted)
-    return Result(made, diff.compare(before, solution(made.records)), files)
 
 
 if __name__ == "__main__":

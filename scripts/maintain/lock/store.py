@@ -63,6 +63,8 @@ def write(root: Path, wanted: dict[str, str]) -> list[str]:
     with exclusive(root / ".build" / "lock.lock", what="pixi.lock"):
         changed = stale(root, wanted)
         for path, text in wanted.items():
+            for leftover in (root / path).parent.glob(f".{(root / path).name}.*.tmp"):
+                leftover.unlink(missing_ok=True)  # of a run that was killed
             if path in changed:
                 atomic_write(root / path, text)
         for path in surplus(root, wanted):
