@@ -11,10 +11,19 @@ import click
 from prefect_env import revisions
 from prefect_env.console import CommandError, command, emit, say
 from prefect_env.db import backup as backups_
+from prefect_env.db import servers
 from prefect_env.db.base import Database, Session
 from prefect_env.db.prefix import Prefix, newer_than, running
 from prefect_env.upgrade import plan as planning
-from prefect_env.upgrade.command import backups_option, dry_option, empty_option, perform, url_option, yes_option
+from prefect_env.upgrade.command import (
+    backups_option,
+    dry_option,
+    empty_option,
+    perform,
+    server_option,
+    url_option,
+    yes_option,
+)
 from prefect_env.upgrade.journal import UNFINISHED, Journal
 from prefect_env.upgrade.run import lock
 from prefect_env.versions import Version
@@ -120,10 +129,11 @@ def backup(url: str | None, backups: Path | None, as_json: bool) -> None:
 @db.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
 @url_option
+@server_option
 @dry_option
 @yes_option
 @command
-def restore(folder: Path, url: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def restore(folder: Path, url: str | None, ignore_server: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Replace the database by BACKUP, a folder that `backup` or `upgrade` made; the present one is backed up first."""
     prefix, database = _here(url)
     kept = backups_.read(folder)
@@ -139,6 +149,8 @@ def restore(folder: Path, url: str | None, dry_run: bool, yes: bool, as_json: bo
     if dry_run:
         emit(kept.as_dict(), "", as_json=as_json)
         return
+    if not ignore_server:
+        servers.none_answers(prefix.settings(), database.where)
     if not yes:
         click.confirm("Go on?", abort=True, err=True)
     saved: list[str] = []
@@ -158,14 +170,23 @@ def restore(folder: Path, url: str | None, dry_run: bool, yes: bool, as_json: bo
 @db.command()
 @url_option
 @backups_option
+@server_option
 @dry_option
 @yes_option
 @empty_option
 @command
-def upgrade(url: str | None, backups: Path | None, dry_run: bool, yes: bool, start_empty: bool, as_json: bool) -> None:
+def upgrade(
+    url: str | None,
+    backups: Path | None,
+    ignore_server: bool,
+    dry_run: bool,
+    yes: bool,
+    start_empty: bool,
+    as_json: bool,
+) -> None:
     """Bring the database to this environment's Prefect, with a backup before and a check after."""
     prefix, _ = _here(url)
-    found = planning.make(prefix, prefix, url=url, backups=backups)
+    found = planning.make(prefix, prefix, url=url, backups=backups, ignore_server=ignore_server)
     perform(found, dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
 
 
@@ -174,6 +195,7 @@ def upgrade(url: str | None, backups: Path | None, dry_run: bool, yes: bool, sta
 @click.option("--to", "release", help="The Prefect release to go down to, for example 2.20.26.")
 @url_option
 @backups_option
+@server_option
 @dry_option
 @yes_option
 @command
@@ -182,6 +204,7 @@ def downgrade(
     release: str | None,
     url: str | None,
     backups: Path | None,
+    ignore_server: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -199,7 +222,7 @@ def downgrade(
             why=f"it is at {current}",
             fix=f"--to {' | '.join(revisions.table(database.kind)[1])}, or --revision, for example {known[-2]}",
         )
-    found = planning.make(prefix, prefix, url=url, backups=backups, down_to=goal)
+    found = planning.make(prefix, prefix, url=url, backups=backups, down_to=goal, ignore_server=ignore_server)
     perform(found, dry_run=dry_run, yes=yes, start_empty=False, as_json=as_json)
 
 

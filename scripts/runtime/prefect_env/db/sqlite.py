@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from prefect_env.console import CommandError
+from prefect_env.db import servers
 from prefect_env.db.base import Database, Session, State
 from prefect_env.db.durable import fsync
 
@@ -77,7 +78,7 @@ class Sqlite(Database):
 
     def users(self) -> list[str]:
         wanted = {str(file): file.stat() for file in (self.path, *map(self._beside, COMPANIONS)) if file.exists()}
-        found = {}
+        found: dict[str, str] = {}
         for link in Path("/proc").glob("[0-9]*/fd/*"):
             process = link.parts[2]
             if process == str(os.getpid()) or process in found:
@@ -86,7 +87,7 @@ class Sqlite(Database):
                 stat = wanted.get(str(link.readlink()))
                 if stat and os.path.samestat(stat, link.stat()):
                     found[process] = Path("/proc", process, "comm").read_text(encoding="utf-8").strip()
-        return [f"{name} (process {process})" for process, name in found.items()]
+        return [f"{name} (process {process})" for process, name in found.items()] + servers.of_file(self.path)
 
     @contextmanager
     def session(self, *, exclusive: bool = False) -> Iterator[SqliteSession]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from prefect_env.console import CommandError, command, emit, say
+from prefect_env.db import servers
 from prefect_env.db.prefix import Prefix, running
 from prefect_env.upgrade import run as engine
 from prefect_env.upgrade.journal import Journal
@@ -24,6 +25,7 @@ backups_option = click.option(
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dry_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
+server_option = click.option("--ignore-server", is_flag=True, help="The server that answers uses another database.")
 empty_option = click.option("--start-empty", is_flag=True, help="Agree that data of 2.0a9 or earlier are left behind.")
 
 
@@ -49,23 +51,24 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--link", type=click.Path(path_type=Path), help="A link to the environment, to be switched, too."),
         url_option,
         backups_option,
+        server_option,
     ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def _plan(new: Path, old: Path | None, link: Path | None, url: str | None, backups: Path | None) -> Plan:
+def _plan(new: Path, old: Path | None, link: Path | None, **options: Any) -> Plan:
     before = old or (link if link and link.is_symlink() else running())
-    return make(Prefix.at(before), Prefix.at(new), url=url, backups=backups, link=link and link.absolute())
+    return make(Prefix.at(before), Prefix.at(new), link=link and link.absolute(), **options)
 
 
 @upgrade.command()
 @_where
 @command
-def plan(new: Path, old: Path | None, link: Path | None, url: str | None, backups: Path | None, as_json: bool) -> None:
+def plan(as_json: bool, **options: Any) -> None:
     """Show what an upgrade does and what is in its way; exits 1 if it cannot be done."""
-    found = _plan(new, old, link, url, backups)
+    found = _plan(**options)
     emit(found.as_dict(), found.text(), as_json=as_json)
     if found.problems:
         sys.exit(1)
@@ -77,19 +80,9 @@ def plan(new: Path, old: Path | None, link: Path | None, url: str | None, backup
 @yes_option
 @empty_option
 @command
-def run(
-    new: Path,
-    old: Path | None,
-    link: Path | None,
-    url: str | None,
-    backups: Path | None,
-    dry_run: bool,
-    yes: bool,
-    start_empty: bool,
-    as_json: bool,
-) -> None:
+def run(dry_run: bool, yes: bool, start_empty: bool, as_json: bool, **options: Any) -> None:
     """Back up, migrate, check, switch. A failure or a kill at any time loses nothing; see `rollback`."""
-    perform(_plan(new, old, link, url, backups), dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
+    perform(_plan(**options), dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
 
 
 def perform(plan: Plan, *, dry_run: bool, yes: bool, start_empty: bool, as_json: bool) -> None:
@@ -121,12 +114,14 @@ def perform(plan: Plan, *, dry_run: bool, yes: bool, start_empty: bool, as_json:
 @upgrade.command()
 @click.option("--home", type=FOLDER, help="The PREFECT_HOME of the upgrade; default: what Prefect's settings say.")
 @url_option
+@server_option
 @dry_option
 @yes_option
 @command
-def rollback(home: Path | None, url: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def rollback(home: Path | None, url: str | None, ignore_server: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Put back environment and database of before the newest upgrade; the present database is backed up first."""
-    home = home or Prefix.at(running()).settings().home
+    settings = Prefix.at(running()).settings()
+    home = home or settings.home
     entry = engine.undoable(Journal(home))
     lines = [f"Undo {entry}", f"  environment: {entry.old}"]
     if entry.link:
@@ -137,6 +132,8 @@ def rollback(home: Path | None, url: str | None, dry_run: bool, yes: bool, as_js
         emit(asdict(entry), "\n".join(lines), as_json=as_json)
         return
     say("\n".join(lines))
+    if entry.where and not ignore_server:
+        servers.none_answers(settings, entry.where)
     if not yes:
         click.confirm("Runs of after the upgrade will be in that backup only. Go on?", abort=True, err=True)
     entry = engine.rollback(home, url)

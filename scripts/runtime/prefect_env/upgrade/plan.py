@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from prefect_env.console import CommandError, mask
-from prefect_env.db import backup, durable
+from prefect_env.db import backup, durable, servers
 from prefect_env.db.base import Database, State
 from prefect_env.db.prefix import Prefix, newer_than
 from prefect_env.db.sqlite import Sqlite
@@ -119,8 +117,11 @@ def make(
     backups: Path | None = None,
     link: Path | None = None,
     down_to: str | None = None,
+    ignore_server: bool = False,
 ) -> Plan:
     """The plan for going from ``old`` to ``new``; with ``down_to`` (a revision), for a downgrade by ``new``.
+
+    ``ignore_server`` says that a server on this machine that answers uses another database.
 
     Raises :class:`CommandError` for what prevents even looking: a database that cannot be read, a bad URL.
     """
@@ -144,16 +145,14 @@ def make(
         problems=[],
     )
     if source and not state.empty:
-        _migration(plan, source, down_to)
-    if server := _server(old):
-        plan.notes.append(f"a server answers on {server}; stop it if it uses this database")
+        _migration(plan, source, down_to, ignore_server=ignore_server)
     if link:
         plan.require(links.check, link)
     plan.problems += [problem for step in plan.steps if (problem := step.refusal(situation))]
     return plan
 
 
-def _migration(plan: Plan, source: Database, down_to: str | None) -> None:
+def _migration(plan: Plan, source: Database, down_to: str | None, *, ignore_server: bool) -> None:
     """Decide where the database goes, and what is in the way."""
     situation = plan.situation
     if situation.target and situation.target.kind != source.kind:
@@ -178,6 +177,8 @@ def _migration(plan: Plan, source: Database, down_to: str | None) -> None:
     plan.revision = goal
     if users := source.users():
         plan.require(source.busy, users)
+    elif not ignore_server:
+        plan.require(servers.none_answers, situation.old.settings(), source.where)
     size = source.size()
     if not isinstance(source, Sqlite):
         plan.require(durable.need_space, plan.backups, size)
@@ -195,20 +196,3 @@ def _same_disk(one: Path, other: Path) -> bool:
     while not one.exists():
         one = one.parent
     return one.stat().st_dev == other.stat().st_dev
-
-
-def _server(prefix: Prefix) -> str | None:
-    """The address of a server on this machine that these settings lead to, if something listens there."""
-    settings = prefix.settings()
-    value = settings.get("PREFECT_API_URL")
-    host, port = settings.get("PREFECT_SERVER_API_HOST"), settings.get("PREFECT_SERVER_API_PORT")
-    url = value.text if value else f"http://{host.text if host else '127.0.0.1'}:{port.text if port else 4200}/api"
-    try:
-        parts = urlsplit(url)
-        place = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
-        if place[0] not in ("127.0.0.1", "localhost", "::1", "0.0.0.0"):  # noqa: S104 - a setting that is compared
-            return None
-        with socket.create_connection(place, timeout=1):
-            return mask(url)
-    except (OSError, ValueError):
-        return None

@@ -1,0 +1,142 @@
+"""Real databases of the real Prefects: up, down, back, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from maintain.lib import server as servers
+from maintain.lib.paths import RUNTIME
+from support.commands import Done, run
+from upgrade.content import digest, missing, multiply
+
+pytestmark = pytest.mark.slow
+
+Prefixes = Callable[[str], Path]
+Seeded = Callable[[str, Path], Path]
+ROWS = 100_000
+NOBODY = "9"
+"""A port that no server listens on; somebody may have one on Prefect's default."""
+
+
+def cli(prefix: Path, home: Path, *arguments: str | Path, code: int = 0, env: Mapping[str, str] | None = None) -> Done:
+    """Run the clone's ``prefect-env`` with the prefix's Python."""
+    words = [servers.program(prefix, "python"), "-m", "prefect_env", *arguments]
+    environ = {
+        **servers.environment(prefix, home),
+        "PYTHONPATH": str(RUNTIME),
+        "PREFECT_SERVER_API_PORT": NOBODY,
+        **(env or {}),
+    }
+    return run(words, code=code, env=environ, cwd=home, trouble=code != 0)
+
+
+def flow_runs(prefix: Path, home: Path) -> list[str]:
+    """Names of some flow runs and of the deployment, as the prefix's Prefect reads them from the database."""
+    code = """
+import asyncio
+from prefect.client.orchestration import get_client
+async def main():
+    async with get_client() as client:
+        runs = await client.read_flow_runs(limit=200)
+        deployments = await client.read_deployments()
+        block = await client.read_block_document_by_name("planted", "secret")
+        print(len(runs), *[item.name for item in deployments], block.name, block.data)
+asyncio.run(main())
+"""
+    done = servers.run(prefix, "python", "-c", code, env=servers.environment(prefix, home))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def test_up_from_2_8_6_by_2_20_to_3_and_back(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    database = seeded("2.8.6", home)
+    multiply(database, ROWS)
+    with closing(sqlite3.connect(database)) as db:
+        names = [row[0] for row in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        assert db.execute("SELECT count(*) FROM flow_run").fetchone()[0] == ROWS
+        for table in ("flow", "task_run", "block_document", "deployment", "flow_run_notification_policy"):
+            assert table in names
+            assert db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+    first = digest(database)
+    link = tmp_path / "current"
+    link.symlink_to(prefix("2.8.6"))
+    backups = []
+    for old, new in (("2.8.6", "2.20"), ("2.20", "3")):
+        done = cli(prefix(old), home, "upgrade", "run", "--to", prefix(new), "--link", link, "--yes", "--json")
+        entry = json.loads(done.stdout)
+        assert entry["status"] == "done"
+        assert link.resolve() == prefix(new).resolve()
+        backups.append(Path(entry["backup"]))
+        lost = missing(backups[-1] / "prefect.db", database)
+        expected = {
+            "2.20": {},
+            # What Prefect 3 drops is told; a limit moves to concurrency_limit_v2.
+            "3": {"flow_run_notification_policy": 1, "concurrency_limit": 1},
+        }[new]
+        assert {table: rows for table, rows in lost.items() if table != "alembic_version"} == expected
+        for table in expected:
+            assert f" of {table} are in the backup only" in done.stderr
+    assert "1 policies will be in the backup only" in done.stderr
+    assert flow_runs(prefix("3"), home)[:3] == ["200", "nightly", "planted"]
+
+    second = digest(backups[1] / "prefect.db")
+    cli(prefix("3"), home, "upgrade", "rollback", "--yes")
+    assert digest(database) == second
+    assert link.resolve() == prefix("2.20").resolve()
+    cli(prefix("2.20"), home, "upgrade", "rollback", "--yes")
+    assert digest(database) == first
+    assert link.resolve() == prefix("2.8.6").resolve()
+    assert missing(backups[0] / "prefect.db", database) == {}
+    assert flow_runs(prefix("2.8.6"), home)[:3] == ["200", "nightly", "planted"]
+    cli(prefix("2.8.6"), home, "upgrade", "rollback", "--yes", code=2)
+
+
+def test_a_newer_database_is_explained_and_downgraded(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    database = seeded("3", home)
+    status = cli(prefix("2.20"), home, "db", "status", "--json", code=1)
+    problem = json.loads(status.stdout)["problem"]
+    assert problem["what"] == "the database is newer than Prefect 2.20.26"
+    assert "Prefect 3.8.8" in problem["why"]
+    assert "prefect-env db downgrade --revision 20fbd53b3cef" in problem["fix"]
+    refused = cli(prefix("3"), home, "upgrade", "run", "--to", prefix("2.20"), "--yes", code=1)
+    assert "prefect server database downgrade -y -r 20fbd53b3cef" in refused.stderr
+
+    before = digest(database)
+    cli(prefix("3"), home, "db", "downgrade", "--to", "2.20.26", "--yes")
+    assert json.loads(cli(prefix("2.20"), home, "db", "status", "--json").stdout)["revision"] == "20fbd53b3cef"
+    assert flow_runs(prefix("2.20"), home)[:3] == ["1", "nightly", "planted"]
+    cli(prefix("3"), home, "upgrade", "rollback", "--yes")
+    assert digest(database) == before
+
+
+def test_a_server_that_has_the_database_open(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    database = seeded("2.20", home)
+    with servers.running(prefix("2.20"), home) as server:
+        done = cli(prefix("2.20"), home, "upgrade", "run", "--to", prefix("3"), "--yes", code=6)
+        assert "in use" in done.stderr
+        assert "a Prefect server (process" in done.stderr
+        elsewhere = tmp_path / "elsewhere"
+        seeded("2.20", elsewhere)
+        api = {"PREFECT_API_URL": server.api}
+        plan = cli(prefix("2.20"), elsewhere, "upgrade", "plan", "--to", prefix("3"), code=1, env=api)
+        assert f"a Prefect server answers on {server.api}" in plan.stdout
+        cli(prefix("2.20"), elsewhere, "upgrade", "plan", "--to", prefix("3"), "--ignore-server", env=api)
+        made = cli(prefix("2.20"), home, "db", "backup")  # which a running server does not mind
+        assert server.count("flow_runs") == 1
+        assert server.stop()
+    backup = Path(made.stdout.strip())
+    assert missing(backup / "prefect.db", database) == {}
+    before = digest(database)
+    cli(prefix("3"), home, "db", "upgrade", "--yes")
+    assert digest(database) != before
+    cli(prefix("3"), home, "upgrade", "rollback", "--yes")
+    assert digest(database) == before
