@@ -98,8 +98,8 @@ def test_flow_visualize_says_what_to_install(tmp_path: Path) -> None:
     )
     env = {"PATH": "/nonexistent", "HOME": str(tmp_path), "PREFECT_HOME": str(tmp_path)}
     shown = run([prefix / "bin" / "python", "-c", code], env=env, cwd=tmp_path).stdout
-    assert "conda install -c conda-forge prefect-visualize" in shown
-    assert "pixi add prefect-visualize" in shown
+    assert "conda install -c conda-forge graphviz" in shown
+    assert "pixi add graphviz" in shown
 
 
 @pytest.mark.slow
