@@ -111,11 +111,14 @@ def test_an_impossible_spec_is_explained_and_changes_nothing(project: Path, reco
     assert contents(project) == before
 
 
-def test_an_edited_hash_is_not_taken_over(project: Path, records: Path) -> None:
+@pytest.mark.parametrize(
+    ("pattern", "wrong"), [(r"sha256: \w{64}", f"sha256: {'0' * 64}"), (r"- openssl >=3.5,<4.0a0", "- openssl >=3")]
+)
+def test_an_edited_record_is_not_taken_over(project: Path, records: Path, pattern: str, wrong: str) -> None:
     good = contents(project)
-    text = (project / "pixi.lock").read_text()
-    wrong = re.sub(r"sha256: \w{64}", f"sha256: {'0' * 64}", text, count=1)
-    (project / "pixi.lock").write_text(wrong)
+    text, count = re.subn(pattern, wrong, (project / "pixi.lock").read_text(), count=1)
+    assert count
+    (project / "pixi.lock").write_text(text)
     relock(project, records, Update())
     assert contents(project) == good
 

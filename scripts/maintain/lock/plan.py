@@ -41,8 +41,8 @@ class Update:
 async def make(manifest: Manifest, old: Lock | None, update: Update, folder: Path | None, *, trusted: bool) -> Plan:
     """Solve every environment on every platform, keeping what is locked where it may stay.
 
-    ``trusted`` says that ``old`` is what scripts/lock wrote. If it is not, each of its packages must be listed by
-    the records with the same hash to stay. Raises ``unsatisfiable``, ``network`` and ``bad-file``.
+    ``trusted`` says that ``old`` is what scripts/lock wrote. If it is not, a package stays only if the records list
+    it with the same hash, and with what they say of it. Raises ``unsatisfiable``, ``network`` and ``bad-file``.
     """
     plan = Plan({})
     locked = old.records if old else {}
@@ -60,12 +60,8 @@ async def make(manifest: Manifest, old: Lock | None, update: Update, folder: Pat
             for spec in environment.requirements(subdir):
                 match_spec(spec)
             keep = _kept(locked.get(key, ()), update)
-            if (
-                trusted
-                and keep
-                and len(keep) == len(locked[key])
-                and not satisfied(manifest, environment, subdir, keep)
-            ):
+            complete = trusted and keep and keep == locked[key]
+            if complete and not satisfied(manifest, environment, subdir, keep):
                 plan.records[key] = keep
             else:
                 source = source or stack.enter_context(open_source(manifest, folder))
@@ -87,7 +83,7 @@ async def _solve(
     trusted: bool,
 ) -> tuple[RepoDataRecord, ...]:
     if not trusted:
-        keep = [record for record in keep if await source.knows(record)]
+        keep = [found for record in keep if (found := await source.find(record))]
     return await solve_environment(source, manifest, environment, subdir, keep)
 
 

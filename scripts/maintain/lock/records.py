@@ -52,8 +52,8 @@ class Source(Protocol):
         """Solve with exactly the platform's virtual packages, preferring the records ``keep``."""
         ...
 
-    async def knows(self, record: RepoDataRecord) -> bool:
-        """Whether the source lists the package at this URL with this SHA-256."""
+    async def find(self, record: RepoDataRecord) -> RepoDataRecord | None:
+        """The source's own record of the package at this URL with this SHA-256, if it lists it."""
         ...
 
 
@@ -86,10 +86,9 @@ class FolderSource:
             virtual_packages=virtual_packages(platform),
         )
 
-    async def knows(self, record: RepoDataRecord) -> bool:
-        """Whether the folder lists the package at this URL with this SHA-256."""
-        listed = self._repodata(record.subdir).load_records(record.name)
-        return any(found.url == record.url and found.sha256 == record.sha256 for found in listed)
+    async def find(self, record: RepoDataRecord) -> RepoDataRecord | None:
+        """The folder's own record of the package at this URL with this SHA-256, if it lists it."""
+        return _same(record, self._repodata(record.subdir).load_records(record.name))
 
     def _repodata(self, subdir: str) -> SparseRepoData:
         if subdir not in self._opened:
@@ -124,10 +123,10 @@ class ChannelSource:
             virtual_packages=virtual_packages(platform),
         )
 
-    async def knows(self, record: RepoDataRecord) -> bool:
-        """Whether a channel lists the package at this URL with this SHA-256."""
+    async def find(self, record: RepoDataRecord) -> RepoDataRecord | None:
+        """The channels' own record of the package at this URL with this SHA-256, if they list it."""
         listed = await self._gateway.query(self._channels, [Subdir(record.subdir)], [record.name], recursive=False)
-        return any(found.url == record.url and found.sha256 == record.sha256 for group in listed for found in group)
+        return _same(record, [found for group in listed for found in group])
 
 
 @contextmanager
@@ -155,6 +154,10 @@ def open_source(manifest: Manifest, folder: Path | None) -> Iterator[Source]:
     # Windows cannot remove a file that is still mapped; the next cleaning of its temporary folder does.
     with tempfile.TemporaryDirectory(prefix="prefect-env-records-", ignore_cleanup_errors=True) as scratch:
         yield FolderSource(folder, manifest.channels[0], Path(scratch))
+
+
+def _same(record: RepoDataRecord, listed: list[RepoDataRecord]) -> RepoDataRecord | None:
+    return next((found for found in listed if (found.url, found.sha256) == (record.url, record.sha256)), None)
 
 
 def virtual_packages(platform: Platform) -> list[GenericVirtualPackage]:
