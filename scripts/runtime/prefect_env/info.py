@@ -29,6 +29,20 @@ from prefect_env.libraries import components
 SECONDS = 120
 """How long Prefect may take to answer: a cold start from a slow disk takes half a minute."""
 
+FIELDS = (
+    "Version",
+    "API version",
+    "Python version",
+    "Git commit",
+    "Built",
+    "OS/Arch",
+    "Profile",
+    "Server type",
+    "Pydantic version",
+    "Database",
+)
+"""In the order of ``prefect version``."""
+
 PROBE = """
 import json
 import prefect
@@ -156,20 +170,21 @@ def _asked() -> dict[str, Any]:
             )
         except subprocess.TimeoutExpired:
             return {"error": f"Prefect did not answer within {SECONDS} s"}
-    if done.returncode == 0:
-        fields: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    said = done.stdout.strip().splitlines()
+    if done.returncode == 0 and said and said[-1].startswith("{"):
+        fields: dict[str, Any] = json.loads(said[-1])
         return fields
-    lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"]
+    lines = done.stderr.strip().splitlines() or [f"it ended with code {done.returncode} and no answer"]
     return {"error": f"Prefect does not run: {mask(lines[-1])}"}
 
 
 def _table(result: dict[str, Any]) -> str:
-    fields = {**result["prefect"], "Prefix": result["prefix"]}
-    error = fields.pop("error", None)
-    lines = [f"{key + ':':<21} {'unknown' if value is None else value}" for key, value in fields.items()]
+    fields = result["prefect"]
+    lines = [f"{key + ':':<21} {fields[key] or 'unknown'}" for key in FIELDS if key in fields]
+    lines.append(f"{'Prefix:':<21} {result['prefix']}")
     for part in result["components"]:
         verdict = "ok" if part["ok"] else "too old" if part["in_prefix"] else "NOT FROM THIS ENVIRONMENT"
         lines.append(f"{part['name'] + ':':<21} {part['version']}  {part['path'] or 'path unknown'}  {verdict}")
-    if error:
-        lines.append(f"{'Error:':<21} {error}")
+    if "error" in fields:
+        lines.append(f"{'Error:':<21} {fields['error']}")
     return "\n".join(lines)
