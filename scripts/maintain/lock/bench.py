@@ -7,13 +7,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 
 from rattler import Channel, Gateway, Subdir, solve
 
+from maintain.lib.console import say
+from maintain.lib.measure import Row, alternate
 from maintain.lock.records import SHARED, open_source, virtual_packages
 from maintain.lock.solve import match_spec, solve_environment
 from maintain.manifest import Manifest, load
@@ -23,36 +22,30 @@ CONDA = ("micromamba", "mamba", "conda")
 """conda-lock has no solver of its own; it runs the first of these that is on PATH."""
 
 
-@dataclass(frozen=True)
-class BenchRow:
-    """Our time beside a peer's for the same work, in seconds; no time where the peer cannot run here."""
-
-    name: str
-    ours_seconds: float
-    peer_name: str
-    peer_seconds: float | None
-
-
-def rows(records: Path = SHARED) -> list[BenchRow]:
+def rows(records: Path = SHARED) -> list[Row]:
     """Solve the default environment for linux-64 from ``records``: ours, rattler's gateway, conda-lock.
 
-    Each includes reading the records. Empty if there are no records.
+    Each includes reading the records. Empty if there are no records; conda-lock is left out, and that is said,
+    where it has no program to solve with.
     """
     if not records.is_dir():
+        say(f"lock is not measured: there are no records in {records}")
         return []
     manifest = load()
-    name = f"lock {ENVIRONMENT} on {SUBDIR}"
-    ours = _seconds(lambda: asyncio.run(_ours(manifest, records)))
-    found = [BenchRow(name, ours, "py-rattler's gateway", _seconds(lambda: asyncio.run(_gateway(manifest, records))))]
-    conda = next(filter(None, map(shutil.which, CONDA)), None)
-    peer = _seconds(lambda: _conda_lock(conda, records)) if conda else None
-    return [*found, BenchRow(name, ours, "conda-lock" if conda else f"conda-lock (needs {' or '.join(CONDA)})", peer)]
 
+    def ours() -> None:
+        asyncio.run(_ours(manifest, records))
 
-def _seconds(work: Callable[[], object]) -> float:
-    started = perf_counter()
-    work()
-    return perf_counter() - started
+    peers = {"py-rattler's gateway": lambda: asyncio.run(_gateway(manifest, records))}
+    if conda := next(filter(None, map(shutil.which, CONDA)), None):
+        peers["conda-lock"] = lambda: _conda_lock(conda, records)
+    else:
+        say(f"conda-lock is not measured: it needs {' or '.join(CONDA)}")
+    found = []
+    for name, peer in peers.items():
+        mine, theirs = alternate(ours, peer)
+        found.append(Row(f"lock {ENVIRONMENT} on {SUBDIR}", mine, name, theirs))
+    return found
 
 
 async def _ours(manifest: Manifest, records: Path) -> None:
