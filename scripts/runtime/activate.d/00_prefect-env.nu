@@ -18,7 +18,11 @@ export-env {
   let python = ($prefix | path join ...(if $windows { ["python.exe"] } else { ["bin" "python"] }))
   let code = "import sys; sys.path.append(sys.argv.pop(2)); from prefect_env.state import main; main()"
 
-  def date [path: string] { if ($path | path exists) { (ls --directory $path).0.modified } }
+  # nushell takes HTTP_PROXY and http_proxy for one variable: the name it knows it by
+  def known [name: string] {
+    $env | columns | where {|column| $column =~ $"(?i)^($name)$" } | get --optional 0 | default $name
+  }
+  def date [path: string] { if ($path | path exists) { (ls --directory ($path | path expand)).0.modified } }
   def records [path: string] {
     open --raw $path | decode utf-8 | split row "\n" | where $it != "" | each {|line| $line | split row --number 3 " " }
   }
@@ -28,7 +32,10 @@ export-env {
   let stamps = ($state | path dirname)
   let fresh = ($rows | is-not-empty) and ($rows | all {|row|
     match $row.0 {
-      "user" => { $row.2 == (if $row.1 in $env { "+" + ($env | get $row.1) } else { "" }) }
+      "user" => {
+        let now = ($env | get --optional (known $row.1))
+        $row.2 == (if $now == null { "" } else { "+" + $now })
+      }
       "file" => { (date $row.2) != null and (date $row.2) == (date ($stamps | path join $row.1)) }
       "none" => { not ($row.2 | path exists) }
       _ => true
@@ -43,8 +50,8 @@ export-env {
   }
   for row in $rows {
     match $row.0 {
-      "set" => { load-env {$row.1: $row.2} }
-      "unset" => { hide-env $row.1 }
+      "set" => { load-env {(known $row.1): $row.2} }
+      "unset" => { hide-env (known $row.1) }
       "warn" => { print --stderr $"prefect-env: ($row.2)" }
       _ => {}
     }

@@ -160,7 +160,8 @@ def _network(entry: str) -> Network | None:
     if prefix:
         octets = prefix[1].rstrip(".").split(".")
         return ipaddress.IPv4Network(".".join(octets + ["0"] * (4 - len(octets))) + f"/{8 * len(octets)}")
-    bare = entry[1:].partition("]")[0] if entry.startswith("[") else entry
+    bracketed = re.fullmatch(r"\[(.*)\](?::\d+)?", entry)
+    bare = bracketed[1] if bracketed else entry
     try:
         return ipaddress.ip_network(bare, strict=False)
     except ValueError:
