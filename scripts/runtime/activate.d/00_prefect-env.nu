@@ -20,7 +20,7 @@ export-env {
 
   # nushell takes HTTP_PROXY and http_proxy for one variable: the name it knows it by
   def known [name: string] {
-    $env | columns | where {|column| $column =~ $"(?i)^($name)$" } | get --optional 0 | default $name
+    $env | columns | where {|column| $column =~ ("(?i)^" + $name + "$") } | get --optional 0 | default $name
   }
   def date [path: string] { if ($path | path exists) { (ls --directory ($path | path expand)).0.modified } }
   def records [path: string] {

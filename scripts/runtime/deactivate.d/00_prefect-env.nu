@@ -5,7 +5,7 @@ export-env {
     let mine = ($mark | str replace "__PREFECT_ENV_SET_" "")
     # nushell takes HTTP_PROXY and http_proxy for one variable: the name it knows it by
     let name = (
-      $env | columns | where {|column| $column =~ $"(?i)^($mine)$" } | get --optional 0 | default $mine
+      $env | columns | where {|column| $column =~ ("(?i)^" + $mine + "$") } | get --optional 0 | default $mine
     )
     let now = ($env | get --optional $name)
     if ($env | get $mark) == (if $now == null { "-" } else { "+" + $now }) {
