@@ -166,6 +166,13 @@ def test_the_cache_forgets_what_is_not_used(tmp_path: Path, monkeypatch: pytest.
     assert [path.name for path in (tmp_path / "stand-in" / "packages").iterdir()] == ["new"]
 
 
+def test_two_builds_at_once_share_a_cache(unconverted: Path, tmp_path: Path) -> None:
+    channels = [tmp_path / "a", tmp_path / "b"]
+    processes = [subprocess.Popen([sys.executable, "-c", BUILD, str(channel)]) for channel in channels]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert sums(channels[0]) == sums(channels[1])
+
+
 def test_two_builds_of_one_channel_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "WAIT", 0.1)
     with exclusive(tmp_path / ".channel.lock", what="the channel"), pytest.raises(ToolError) as caught:

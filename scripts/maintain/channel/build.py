@@ -39,7 +39,7 @@ KEEP = 30
 """Days for which the cache keeps a package that is not used."""
 
 WAIT = 600.0
-"""Seconds to wait for another build of the same channel."""
+"""Seconds to wait for another build."""
 
 Makers = dict[str, Callable[[], Package]]
 """What is to be made: cache key -> maker."""
@@ -72,15 +72,8 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
         key = _digest([_sources(), pins])
         if former.get("key") == key and not update and whole(output):
             return output
-        archive = Archive(cache_dir() / "stand-in")
-        wanted = list(dict.fromkeys(deb for entry in base.table() for deb in entry.debs))
-        with ThreadPoolExecutor(1) as pool:
-            fetching = pool.submit(archive.fetch, wanted)
-            found = wheels.fetch(pin for line in pins.values() for pin in line)
-            debs = fetching.result()
-        made = _make(_base_makers(debs) | _wheel_makers(pins, found))
         old = set(former.get("ours", []))
-        _fill(output, made, keep=old)
+        debs = _convert(pins, output, keep=old)
         index(output)
         ours = _build_ours(lines, output)
         for stale in old.difference(ours):
@@ -98,8 +91,21 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
             "key": key,
         }
         atomic_write(output / MARKER, json.dumps(content, indent=1) + "\n")
-        _prune()
     return output
+
+
+def _convert(pins: dict[str, list[wheels.Pin]], output: Path, keep: set[str]) -> list[Deb]:
+    """Fill ``output`` with what is made from Debian's packages and the pinned wheels; one process at a time."""
+    cache = cache_dir() / "stand-in"
+    with exclusive(cache / ".lock", what="the cache of the stand-in channel", wait=WAIT):
+        wanted = list(dict.fromkeys(deb for entry in base.table() for deb in entry.debs))
+        with ThreadPoolExecutor(1) as pool:
+            fetching = pool.submit(Archive(cache).fetch, wanted)
+            found = wheels.fetch(pin for line in pins.values() for pin in line)
+            debs = fetching.result()
+        _fill(output, _make(_base_makers(debs) | _wheel_makers(pins, found)), keep)
+        _prune()
+    return debs
 
 
 def _base_makers(debs: list[Deb]) -> Makers:
@@ -167,11 +173,7 @@ def _cached(store: Path, key: str, maker: Callable[[], Package]) -> Path:
         folder.mkdir(parents=True)
         path = package.write(folder)
         _sum(path).write_text(sha256_file(path))
-        try:
-            folder.parent.rename(home)
-        except OSError:  # another build was quicker
-            if not home.exists():
-                raise
+        folder.parent.rename(home)
     return home / package.subdir / package.filename
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 import zipfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -57,10 +58,7 @@ def index(channel: Path) -> dict[str, dict[str, Any]]:
         files = sorted(folder.glob("*.conda"))
         with ThreadPoolExecutor() as pool:
             records = dict(zip((file.name for file in files), pool.map(record, files), strict=True))
-        repodata = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": records, "repodata_version": 1}
-        text = json.dumps(repodata, indent=1, sort_keys=True)
-        atomic_write(folder / "repodata.json", text)
-        atomic_write(folder / "repodata.json.zst", zstandard.ZstdCompressor(level=3).compress(text.encode()))
+        write(folder, records)
         found |= {f"{subdir}/{name}": value for name, value in records.items()}
     return found
 
@@ -72,3 +70,17 @@ def listed(channel: Path) -> dict[str, dict[str, Any]]:
         repodata = json.loads((channel / subdir / "repodata.json").read_text(encoding="utf-8"))
         found |= {f"{subdir}/{name}": value for name, value in repodata["packages.conda"].items()}
     return found
+
+
+def repodata(subdir: str, records: Mapping[str, Any]) -> str:
+    """``repodata.json`` of a subdir from its records by file name."""
+    kinds = {"packages": ".tar.bz2", "packages.conda": ".conda"}
+    content = {key: {fn: one for fn, one in records.items() if fn.endswith(end)} for key, end in kinds.items()}
+    return json.dumps({"info": {"subdir": subdir}, **content, "repodata_version": 1}, indent=1, sort_keys=True)
+
+
+def write(folder: Path, records: Mapping[str, Any]) -> None:
+    """Write the repodata of the subdir ``folder``, plain and compressed."""
+    text = repodata(folder.name, records)
+    atomic_write(folder / "repodata.json", text)
+    atomic_write(folder / "repodata.json.zst", zstandard.ZstdCompressor(level=3).compress(text.encode()))
