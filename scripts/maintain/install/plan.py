@@ -89,7 +89,8 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
         declared_specs = declared.environments[environment].requirements(str(Subdir.current()))
         # A build string names a build of conda-forge's; the stand-in has one build of each version.
         specs = [f"{spec.name} {spec.constraint.partition(' ')[0]}".removesuffix(" *") for spec in declared_specs]
-        optional = ["prefect-env-runtime"]
+        # zstd is in every locked environment, by way of other packages; a bundle's installer unpacks with it.
+        optional = ["prefect-env-runtime", "zstd"]
     return asyncio.run(solved(choice, config, line or environment, specs, optional))
 
 

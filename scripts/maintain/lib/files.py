@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, hashes, locks."""
+"""Files that are whole or not there: atomic writes, hashes, locks. Standard library only: a bundle carries it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import errno
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import BinaryIO
 
 from maintain.lib.errors import ToolError
 
@@ -72,20 +73,44 @@ def exclusive(path: Path, *, what: str, wait: float = 0) -> Iterator[None]:
     The operating system drops the lock when the process dies, so a killed run never blocks the next one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=wait)
-    except Timeout as error:
-        raise ToolError(
-            "busy",
-            f"{what} is in use by another process",
-            where=str(path),
-            fix="wait for the other command to end, then run this one again",
-        ) from error
+    deadline = time.monotonic() + wait
+    while (held := _locked(path)) is None:
+        if time.monotonic() >= deadline:
+            raise ToolError(
+                "busy",
+                f"{what} is in use by another process",
+                where=str(path),
+                fix="wait for the other command to end, then run this one again",
+            )
+        time.sleep(0.05)
     try:
         yield
     finally:
-        lock.release()
+        held.close()
+
+
+def _locked(path: Path) -> BinaryIO | None:
+    """``path``, open and locked for this process; None if another has it."""
+    stream = path.open("ab")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        stream.close()
+        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+            return None
+        raise
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+    stream.close()  # the last holder removed the file after we had opened it
+    return _locked(path)
 
 
 @contextmanager

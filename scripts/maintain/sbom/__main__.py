@@ -36,7 +36,7 @@ def cli(*, output: Path, as_json: bool) -> None:
     The same lock file gives the same bytes; the documents carry the time of its newest package.
     """
     lock = lockfile.read(LOCK)
-    files = [*_documents(lock, output), *_licences(lock, output)]
+    files = [*documents(lock, output), *_licences(lock, output)]
     emit(
         {"files": [str(file) for file in files]},
         lambda: out.print("\n".join(map(str, files)), markup=False),
@@ -44,7 +44,11 @@ def cli(*, output: Path, as_json: bool) -> None:
     )
 
 
-def _documents(lock: Lock, output: Path) -> list[Path]:
+def documents(lock: Lock, output: Path) -> list[Path]:
+    """Write a CycloneDX document for every environment and platform of ``lock`` into ``output``; returns the paths.
+
+    Raises ``missing-program`` and ``command-failed``.
+    """
     program = shutil.which("pixi-sbom", path=str(Path(sys.executable).parent)) or shutil.which("pixi-sbom")
     if program is None:
         raise ToolError("missing-program", "pixi-sbom is not installed", fix="run scripts/sbom, which brings it")

@@ -1,0 +1,1 @@
+"""Mirrors: exactly what environments of a lock need, as a channel folder."""
