@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from maintain.channel import wheels
+from channel.test_package import wheel
+from maintain.channel import pin, wheels
 from maintain.channel.debian import Archive, require_host, unpack
 from maintain.lib.errors import Exit, ToolError
 from maintain.lib.paths import cache_dir
+from maintain.manifest import load
 
 SIX = wheels.Pin("six", "1.17.0", "4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274")
 
@@ -123,44 +125,66 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def served(index: Path, monkeypatch: pytest.MonkeyPatch) -> wheels.Pin:
+def served(index: Path) -> wheels.Pin:
     """Put a tiny wheel into ``index``; its pin."""
-    from channel.test_package import wheel
-
     return wheel(index, "tiny", "py3-none-any", {"tiny.py": "x = 1\n" * 300}).pin
 
 
-def test_a_wheel_is_fetched_by_its_hash(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin = served(index, monkeypatch)
-    found = wheels.fetch([pin])[pin]
+def test_a_wheel_is_fetched_by_its_hash(index: Path) -> None:
+    wanted = served(index)
+    found = wheels.fetch([wanted])[wanted]
     assert found.path.is_relative_to(cache_dir())
     shutil.rmtree(index)
-    assert wheels.fetch([pin])[pin].path == found.path, "the second time from the cache"
+    assert wheels.fetch([wanted])[wanted].path == found.path, "the second time from the cache"
 
 
-def test_a_wheel_with_another_hash_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin = served(index, monkeypatch)._replace(sha256="0" * 64)
+def test_a_wheel_with_another_hash_is_refused(index: Path) -> None:
+    wanted = served(index)._replace(sha256="0" * 64)
     with pytest.raises(ToolError) as caught:
-        wheels.fetch([pin])
+        wheels.fetch([wanted])
     assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)
     assert not list(cache_dir().rglob("*.whl"))
 
 
-def test_a_truncated_wheel_on_the_index_is_refused(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin = served(index, monkeypatch)
+def test_a_truncated_wheel_on_the_index_is_refused(index: Path) -> None:
+    wanted = served(index)
     (path,) = index.glob("*.whl")
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(ToolError) as caught:
-        wheels.fetch([pin])
+        wheels.fetch([wanted])
     assert caught.value.exit_code == Exit.VERIFICATION
 
 
-def test_a_truncated_wheel_in_the_cache_is_fetched_again(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pin = served(index, monkeypatch)
-    path = wheels.fetch([pin])[pin].path
+def test_a_truncated_wheel_in_the_cache_is_fetched_again(index: Path) -> None:
+    wanted = served(index)
+    path = wheels.fetch([wanted])[wanted].path
     whole = path.read_bytes()
     path.write_bytes(whole[:200])
-    assert wheels.fetch([pin])[pin].path.read_bytes() == whole
+    assert wheels.fetch([wanted])[wanted].path.read_bytes() == whole
+
+
+def test_a_pin_holds_the_hash_of_its_wheel(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = served(index)
+    asked: list[str] = []
+
+    def resolve(wanted: list[str]) -> dict[str, str]:
+        asked.extend(wanted)
+        return {"tiny": "1.0"}
+
+    monkeypatch.setattr(pin, "_resolve", resolve)
+    monkeypatch.setattr(pin, "_bounds", lambda line: ["tiny<2"])
+    monkeypatch.setattr(pin, "RECIPES", tmp_path)
+    written = pin.pin("3").read_text()
+    assert asked == [f"prefect=={load().lines['3'].prefect}", "tiny<2", "pip"]
+    assert wheels.parse(written, "3.txt") == [expected]
+    assert "://" not in written
+
+
+def test_pinning_without_a_resolver_says_which_program_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(ToolError) as caught:
+        pin.pin("3")
+    assert (caught.value.id, caught.value.exit_code) == ("missing-program", Exit.HOST)
 
 
 def test_an_index_that_is_away_is_a_network_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
