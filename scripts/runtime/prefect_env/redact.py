@@ -17,14 +17,14 @@ LEAST = 4
 """A shorter secret is not looked for everywhere, it would take ordinary words out; as part of a URL it is found."""
 
 _WORD = (
-    r"passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|auth|credential|private_?-?key|access_?-?key|signature|sig(?![a-z])|cookie|"
+    r"passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|auth|credential|private_?-?key|access_?-?key|signature|sig(?![a-z])|cookie|webhook|"
     r"connection_?-?url|dsn|custom_?-?headers|session"
 )
 _SECRET_NAME = re.compile(rf"{_WORD}|(?:^|[_-])(?:key|pass)$", re.IGNORECASE)
 _PLAIN_NAMES = {"PWD", "OLDPWD"}
 _PLAIN_VALUES = {"", "true", "false", "yes", "no", "on", "off", "none", "null", "default", "basic"}
 
-_LOGIN = re.compile(r"(?<=://)[^\s\"'<>]*@")
+_LOGIN = re.compile(r"(?<=://)[^\s\"<>]*@")
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
     (_LOGIN, f"{HIDDEN}@"),
@@ -88,11 +88,14 @@ def secrets_of(values: Mapping[str, str]) -> Iterator[str]:
     """The secrets among settings or variables: what has a secret's name, and the logins in URLs of the others."""
     for name, value in values.items():
         yield from logins(value)
-        if is_secret(name) and not _plain(value):
+        if not is_secret(name) or _plain(value):
+            continue
+        if "://" not in value:
             yield value
             yield from value.split(":", 1)  # user:password, as PREFECT_API_AUTH_STRING has it
-            if value.startswith("{"):
-                yield from re.findall(r":\s*\"((?:[^\"\\]|\\.)*)\"", value)
+        elif not re.search("connection_?url|dsn", name, re.IGNORECASE):
+            yield value.partition("://")[2]
+        yield from re.findall(r":\s*\"((?:[^\"\\]|\\.)*)\"", value)  # JSON, as PREFECT_CLIENT_CUSTOM_HEADERS has it
 
 
 def logins(text: str) -> Iterator[str]:
@@ -102,6 +105,7 @@ def logins(text: str) -> Iterator[str]:
         yield login
         _, colon, password = login.partition(":")
         yield password if colon else login
+    yield from re.findall(r"/t/([\w-]{6,})(?:/|$)", text)  # a conda channel's token
     for match in re.finditer(rf"[?&](?:[\w-]*(?:{_WORD}|key))=([^&\s\"'#]+)", text, re.IGNORECASE):
         yield match[1]
 
@@ -119,13 +123,12 @@ def _plain(value: str) -> bool:
 def written(secret: str) -> set[str]:
     """The forms in which ``secret`` may be written: encoded for URLs, JSON, HTML and basic authentication."""
     found = set()
-    for plain in {secret, unquote(secret), unquote_plus(secret), secret.strip("\"'"), secret.strip()}:
+    for plain in {secret, unquote(secret), unquote_plus(secret), secret.strip("\"' "), *secret.splitlines()}:
         forms = {plain, quote(plain), quote(plain, safe=""), quote(plain, safe="!$&'()*+,;=:"), quote_plus(plain)}
         forms |= {quote(form, safe="") for form in forms}
         forms |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1]}
         forms |= {html.escape(plain), html.escape(plain, quote=False)}
         raw = plain.encode(errors="surrogateescape")
         forms |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
-        forms |= set(plain.splitlines())
         found |= forms
     return {form for form in found if form.strip()}

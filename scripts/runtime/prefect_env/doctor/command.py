@@ -18,6 +18,9 @@ from prefect_env.redact import masked
 
 COLORS = {Status.OK: "green", Status.SKIP: "dim", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
+WIDE = 10_000
+"""Columns where nobody looks: a file or a pipe gets whole lines."""
+
 
 @click.command()
 @click.option("--only", metavar="ID", multiple=True, help="Run this check only; may be repeated.")
@@ -123,11 +126,14 @@ def show(results: list[tuple[Check, Result]], *, everything: bool) -> None:
             if value:
                 text.append(f"\n{label}: {masked(value)}", style="bold" if label == "fix" else "dim")
         table.add_row(Text(result.status.value, style=COLORS[result.status]), check.id, text)
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    if table.row_count:
-        console.print(table)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    with console.capture() as drawn:
+        if table.row_count:
+            console.print(table)
+    for line in drawn.get().splitlines():
+        click.echo(line.rstrip())
     counts = {status: sum(result.status is status for _, result in results) for status in Status}
-    console.print(", ".join(f"{counts[status]} {status.value}" for status in reversed(Status) if counts[status]))
+    click.echo(", ".join(f"{counts[status]} {status.value}" for status in reversed(Status) if counts[status]))
 
 
 def _list(chosen: Iterable[Check]) -> str:

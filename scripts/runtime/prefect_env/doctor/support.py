@@ -35,6 +35,8 @@ SHOWN = re.compile(
 )
 """Variables whose values say something about an environment."""
 
+ASSIGNED = re.compile(r"^[ \t]*(?:export )?([\w.-]+)[ \t]*=[ \t]*(.+)$", re.MULTILINE)
+
 LINES, BYTES = 200, 1 << 18
 """How much of a log's end is taken."""
 
@@ -99,6 +101,17 @@ def _secrets(context: Context) -> Iterator[str]:
     yield from secrets_of({name: value.text for name, value in context.settings.values.items()})
     yield from secrets_of({name: value.text for name, value in context.plan.settings.items()})
     yield from secrets_of({name: value or "" for name, (value, _) in context.plan.variables.items()})
+    folder, home = Path(context.host.folder), context.settings.home
+    for path in (home / "profiles.toml", folder / ".env", folder / "prefect.toml", folder / "pyproject.toml"):
+        for name, value in ASSIGNED.findall(_read(path)):  # of other profiles, too: they may be in a log
+            yield from secrets_of({name: value.strip("\"' ")})
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _texts(context: Context, logs: tuple[Path, ...]) -> Iterator[tuple[str, str]]:

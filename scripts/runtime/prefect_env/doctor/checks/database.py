@@ -265,8 +265,11 @@ def orion(context: Context) -> Result:
 @check("database-sharing", "No other Prefect uses the same database", Needs.FILES)
 def sharing(context: Context) -> Result:
     """Other environments of this user with another Prefect: the home is not the environment's own."""
+    home, user = context.settings.home, _user_home(context)
     if context.database.file is None:
         return skip("no local file")
+    if context.database.source != "default" or home != user / ".prefect":
+        return ok(f"{context.database.file} is not the place that every Prefect uses")
     others = []
     for prefix in sorted(_environments(context)):
         version = installed.version_of(installed.site_packages(prefix), "prefect")
@@ -288,16 +291,17 @@ def _head(prefix: Path) -> str:
     return (revisions.installed(installed.site_packages(prefix) / "prefect", "sqlite") or ("",))[-1]
 
 
+def _user_home(context: Context) -> Path:
+    return Path(context.host.env.get("HOME") or context.host.env.get("USERPROFILE") or Path.home())
+
+
 def _environments(context: Context) -> set[Path]:
-    """The environments known of this user: beside this one, and in conda's list; not those with a home in them."""
+    """The other environments known of this user: beside this one, and in conda's list."""
     found = {path.parent for path in context.prefix.parent.glob("*/conda-meta")}
-    home = context.host.env.get("HOME") or context.host.env.get("USERPROFILE") or ""
     try:
-        lines = (Path(home) / ".conda" / "environments.txt").read_text(encoding="utf-8").splitlines()
+        lines = (_user_home(context) / ".conda" / "environments.txt").read_text(encoding="utf-8").splitlines()
         found |= {Path(line) for line in lines if line and Path(line, "conda-meta").is_dir()}
     except (OSError, ValueError):
         pass
-    if "PREFECT_HOME" in context.host.env and context.host.inside(str(context.settings.home)):
-        return set()
     ours = context.prefix.resolve()
     return {path for path in found if path.resolve() != ours}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, ok, skip, warn
 from prefect_env.versions import Version
@@ -19,7 +22,10 @@ SUBDIRS = {
 RHEL_SYSTEM = {7: ("3.7.17", "1.0.2k"), 8: ("3.26.0", "1.1.1k"), 9: ("3.34.1", "3.0.7")}
 """RHEL's major version -> its SQLite and OpenSSL (shared by CentOS, Rocky, Alma and Oracle Linux)."""
 
-LEAST_OPEN_FILES = 1024
+LEAST_OPEN_FILES = {"linux": 1024, "darwin": 256}
+"""The systems' own defaults: somebody lowered what is below."""
+
+UNITS = Path("/etc/systemd/system")
 
 
 @check("glibc", "The C library is new enough")
@@ -110,13 +116,22 @@ def selinux(context: Context) -> Result:
     host = context.host
     if host.selinux != "enforcing":
         return ok(host.selinux) if host.selinux else skip("not in use")
-    if host.inside_pure(host.prefix, "/home") or host.inside_pure(host.prefix, "/root"):
-        return warn(
-            f"SELinux enforces, the environment is in {host.prefix}",
-            "a systemd service cannot run programs below a home folder",
-            "install below /opt or /srv, or give its bin folder the type bin_t with semanage and restorecon",
-        )
+    homes = ("/home", "/root", host.env.get("HOME") or "/root")
+    if any(host.inside_pure(host.prefix, home) for home in homes):
+        services = _services(host.prefix) if host.live else []
+        if services:
+            return warn(
+                f"SELinux enforces, {', '.join(services)} runs programs of {host.prefix}",
+                "a systemd service cannot run programs below a home folder",
+                "install below /opt or /srv, or give its bin folder the type bin_t with semanage and restorecon",
+            )
+        return ok("enforcing; services need an environment outside of home folders")
     return ok("enforcing")
+
+
+def _services(prefix: str) -> list[str]:
+    """The systemd services that name the prefix."""
+    return [path.name for path in sorted(UNITS.glob("*.service")) if prefix in path.read_text(errors="replace")]
 
 
 @check("open-files", "Enough files may be open")
@@ -125,17 +140,15 @@ def open_files(context: Context) -> Result:
     limit = context.host.open_files
     if limit is None:
         return skip("no limit known")
-    if limit < LEAST_OPEN_FILES:
+    if limit < LEAST_OPEN_FILES.get(context.host.system, 0):
         fix = "ulimit -n 4096 (LimitNOFILE= in a systemd service)"
-        return warn(f"{limit}", "servers and workers stop with 'Too many open files'", fix)
-    return ok(f"{limit}")
+        return warn(f"{limit} files", "servers and workers stop with 'Too many open files'", fix)
+    return ok(f"{limit} files")
 
 
 @check("byte-code", "Byte code is there", Needs.FILES)
 def byte_code(context: Context) -> Result:
     """Without it every start of an environment that cannot be written compiles anew and takes twice as long."""
-    import os
-
     if not context.package.is_dir():
         return skip("no Prefect")
     if os.access(context.package, os.W_OK) or any((context.package / "__pycache__").glob("*.pyc")):

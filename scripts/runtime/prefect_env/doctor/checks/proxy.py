@@ -17,6 +17,7 @@ GROUP = "Proxy"
 
 NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
 SET = "prefect-env proxy set URL, then activate again"
+NEWER = "upgrade to 3.4.24 or later: prefect-env upgrade plan"
 LOST = "Prefect 3 records task runs through a websocket: flows complete, their task runs are lost"
 
 
@@ -163,15 +164,13 @@ def websocket(context: Context) -> Result:
     if not given(context) or version is None or version < "3" or by_websocket(context):
         return skip("no proxy, or a release that records by http, or one whose websockets use it")
     if version < "3.1.7":
-        return fail(f"Prefect {version} opens websockets past the proxy", LOST, "prefect-env upgrade plan (3.4.24)")
+        return fail(f"Prefect {version} opens websockets past the proxy", LOST, NEWER)
     found = []
     if not any(context.host.env.get(name) for name in ("HTTPS_PROXY", "HTTP_PROXY")):
         found.append(fail(f"Prefect {version} reads upper-case variables only for websockets", LOST, SET))
     if version < "3.1.11":
-        found.append(
-            warn(f"Prefect {version} ignores NO_PROXY for websockets", LOST, "prefect-env upgrade plan (3.4.24)")
-        )
+        found.append(warn(f"Prefect {version} ignores NO_PROXY for websockets", LOST, NEWER))
     elif version < "3.4.7":
         why = "an event loop error behind proxies (PrefectHQ/prefect#18359)"
-        found.append(warn(f"Prefect {version} has {why}", LOST, "prefect-env upgrade plan (3.4.24)"))
+        found.append(warn(f"Prefect {version} has {why}", LOST, NEWER))
     return merged(found, ok("upper-case variables are set"))
