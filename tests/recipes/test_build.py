@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from maintain.channel.package import Entry
+from maintain.channel.wheels import fetch, pins
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import ROOT
 from maintain.manifest import load
-from maintain.recipes import build
+from maintain.recipes import build, lines
+from maintain.recipes.fetch import fetch_line
 from maintain.recipes.test import test_line as run_recipe_tests
-from support.commands import run
+from support.commands import run, script
 from support.standin import standin
 
 LINE = "2.8.6"
@@ -83,6 +85,35 @@ def test_a_recipe_that_cannot_be_built_says_so(channel: Path, tmp_path: Path, mo
         build._build("prefect", {}, channel, tmp_path / "done")
     assert caught.value.id == "command-failed"
     assert not (tmp_path / "done").exists()
+
+
+def test_what_is_committed_of_the_wheels_is_what_they_say(channel: Path) -> None:
+    committed = lines.metadata_file(LINE).read_text()
+    wheels = {pin.name: wheel for pin, wheel in fetch(pins(LINE)).items()}
+    assert lines.collect(wheels.get) == committed
+
+
+def test_a_tampered_wheel_is_not_built_from(channel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("maintain.recipes.fetch.SOURCES", tmp_path)
+    (source,) = fetch_line(LINE)
+    source.write_bytes(source.read_bytes() + b"x")
+    with pytest.raises(ToolError) as caught:
+        build.build_line(LINE, channel)
+    assert caught.value.id == "hash-mismatch"
+    assert caught.value.where == str(source)
+
+
+@pytest.mark.parametrize("command", ["build", "test", "fetch"])
+def test_an_unknown_line_is_a_usage_error(command: str) -> None:
+    done = script("recipe", command, "--line", "4", code=2)
+    assert "there is no line 4" in done.stderr
+    assert "3, 2.20, 2.8.6" in done.stderr
+
+
+def test_a_folder_that_is_no_channel_is_a_usage_error(tmp_path: Path) -> None:
+    done = script("recipe", "build", "--line", "3", "--channel", tmp_path, code=2)
+    assert "no indexed channel" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

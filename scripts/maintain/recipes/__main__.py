@@ -9,17 +9,14 @@ import click
 
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import BUILD, ROOT
+from maintain.lib.paths import ROOT
 from maintain.manifest import load
-
-CHANNEL = BUILD / "channel"
 
 line_option = click.option("--line", "names", multiple=True, metavar="LINE", help="Only this line; may be repeated.")
 channel_option = click.option(
     "--channel",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=CHANNEL,
-    help="The channel folder to build against and into (scripts/channel makes it).",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="An indexed channel folder to build against and into [the stand-in, made now].",
 )
 
 
@@ -73,11 +70,14 @@ def render(check: bool, as_json: bool) -> None:
 @line_option
 @channel_option
 @tool
-def build(names: tuple[str, ...], channel: Path, as_json: bool) -> None:
+def build(names: tuple[str, ...], channel: Path | None, as_json: bool) -> None:
     """Build our packages of the lines and put them into the channel."""
+    from maintain.channel.index import index
     from maintain.recipes.build import build_line
 
-    files = sorted({str(path) for name in _lines(names) for path in build_line(name, channel)})
+    folder = _channel(channel, _lines(names))
+    files = sorted({str(path) for name in _lines(names) for path in build_line(name, folder)})
+    index(folder)
     emit(files, lambda: out.print("\n".join(files), markup=False), as_json=as_json)
 
 
@@ -85,11 +85,12 @@ def build(names: tuple[str, ...], channel: Path, as_json: bool) -> None:
 @line_option
 @channel_option
 @tool
-def test(names: tuple[str, ...], channel: Path, as_json: bool) -> None:
+def test(names: tuple[str, ...], channel: Path | None, as_json: bool) -> None:
     """Build, then run the recipes' own tests on each package that the channel can install."""
     from maintain.recipes.test import test_line
 
-    results = [result for name in _lines(names) for result in test_line(name, channel)]
+    folder = _channel(channel, _lines(names))
+    results = [result for name in _lines(names) for result in test_line(name, folder)]
 
     def table() -> None:
         for result in results:
@@ -105,6 +106,16 @@ def _lines(names: tuple[str, ...]) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in known]:
         raise ToolError("bad-usage", f"there is no line {unknown[0]}", why=f"lines: {', '.join(known)}")
     return names or known
+
+
+def _channel(given: Path | None, names: tuple[str, ...]) -> Path:
+    if given is None:
+        from maintain.channel.build import build_channel
+
+        return build_channel(names)
+    if not (given / "linux-64" / "repodata.json").is_file():
+        raise ToolError("bad-usage", f"{given} is no indexed channel for linux-64", fix="leave --channel out")
+    return given
 
 
 def _diff(path: Path, text: str) -> list[str]:

@@ -14,7 +14,8 @@ import shutil
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -90,10 +91,9 @@ def _key(recipe: str, variants: dict[str, list[str]], sources: Sequence[Path], c
 
 def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Path) -> None:
     """Build the ``variants`` of ``recipe`` into the folder ``home``, which appears whole."""
-    os.environ["RATTLER_CACHE_DIR"] = str(cache_dir() / "rattler")
     recipe_file = RECIPES / recipe / "recipe.yaml"
     zipped = [list(variants)] if len(variants) > 1 else None
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=home.parent) as name:
+    with own_cache(), tempfile.TemporaryDirectory(prefix=".build-", dir=home.parent) as name:
         work, done = Path(name, "work"), Path(name, "done")
         done.mkdir()
         try:
@@ -117,6 +117,20 @@ def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Pat
                 "command-failed", f"{recipe} cannot be built", where=str(recipe_file), why=str(error)
             ) from error
         done.rename(home)
+
+
+@contextmanager
+def own_cache() -> Iterator[None]:
+    """Let rattler-build keep its packages and repodata in our cache, not in the user's home."""
+    before = os.environ.get("RATTLER_CACHE_DIR")
+    os.environ["RATTLER_CACHE_DIR"] = str(cache_dir() / "rattler")
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["RATTLER_CACHE_DIR"]
+        else:
+            os.environ["RATTLER_CACHE_DIR"] = before
 
 
 def rewrite(path: Path, folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,8 +15,7 @@ from maintain.install.network import configuration
 from maintain.install.plan import solved
 from maintain.lib.console import progress, say
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import cache_dir
-from maintain.recipes.build import build_line
+from maintain.recipes.build import build_line, own_cache
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,10 @@ def test_line(line: str, channel: Path) -> list[Result]:
 
     A package that the channel cannot install on this host (another system's, another Python's) is skipped.
     """
-    os.environ["RATTLER_CACHE_DIR"] = str(cache_dir() / "rattler")
     paths = build_line(line, channel)
     index(channel)
     results = []
-    with progress() as bar:
+    with own_cache(), progress() as bar:
         task = bar.add_task(f"tests of line {line}", total=len(paths))
         for path in paths:
             results.append(_test(path, channel))
