@@ -113,3 +113,9 @@ def cli(prefix: Path, home: Path, *arguments: str | Path, code: int = 0, env: Ma
     """Run ``prefect-env`` in the false ``prefix``."""
     words: Sequence[str | Path] = [prefix / "bin" / "python", "-m", "prefect_env", *arguments]
     return run(words, code=code, env={**environment(prefix, home), **(env or {})}, cwd=home)
+
+
+def below(head: str, last: str) -> tuple[str, ...]:
+    """The SQLite revisions after ``last`` up to ``head``."""
+    order, _ = revisions.table("sqlite")
+    return order[order.index(last) + 1 : order.index(head) + 1]

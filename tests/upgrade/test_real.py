@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import signal
 import sqlite3
-from collections.abc import Callable, Mapping
+import subprocess
+import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from maintain.lib import server as servers
-from maintain.lib.paths import RUNTIME
-from support.commands import Done, run
 from upgrade.content import digest, missing, multiply
+from upgrade.real import Prefixes, cli, command, environ
 
 pytestmark = pytest.mark.slow
 
-Prefixes = Callable[[str], Path]
 Seeded = Callable[[str, Path], Path]
 ROWS = 100_000
-NOBODY = "9"
-"""A port that no server listens on; somebody may have one on Prefect's default."""
-
-
-def cli(prefix: Path, home: Path, *arguments: str | Path, code: int = 0, env: Mapping[str, str] | None = None) -> Done:
-    """Run the clone's ``prefect-env`` with the prefix's Python."""
-    words = [servers.program(prefix, "python"), "-m", "prefect_env", *arguments]
-    environ = {
-        **servers.environment(prefix, home),
-        "PYTHONPATH": str(RUNTIME),
-        "PREFECT_SERVER_API_PORT": NOBODY,
-        **(env or {}),
-    }
-    return run(words, code=code, env=environ, cwd=home, trouble=code != 0)
 
 
 def flow_runs(prefix: Path, home: Path) -> list[str]:
@@ -54,6 +43,27 @@ asyncio.run(main())
     return done.stdout.split()
 
 
+def kill_the_migration(prefix: Path, home: Path, *arguments: str | Path) -> None:
+    """Run a command and kill it, and Prefect with it, while Prefect migrates."""
+    process = subprocess.Popen(
+        command(prefix, *arguments),
+        env=environ(prefix, home),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr
+    assert any("migrating a copy" in line for line in process.stderr)
+    time.sleep(random.Random(5).uniform(0.5, 4))  # noqa: S311
+    assert process.poll() is None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.stderr.close()
+    process.wait()
+
+
 def test_up_from_2_8_6_by_2_20_to_3_and_back(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
     home = tmp_path / "home"
     database = seeded("2.8.6", home)
@@ -67,6 +77,9 @@ def test_up_from_2_8_6_by_2_20_to_3_and_back(prefix: Prefixes, seeded: Seeded, t
     first = digest(database)
     link = tmp_path / "current"
     link.symlink_to(prefix("2.8.6"))
+    kill_the_migration(prefix("2.8.6"), home, "upgrade", "run", "--to", prefix("3"), "--link", link, "--yes")
+    assert digest(database) == first
+    assert link.resolve() == prefix("2.8.6").resolve()
     backups = []
     for old, new in (("2.8.6", "2.20"), ("2.20", "3")):
         done = cli(prefix(old), home, "upgrade", "run", "--to", prefix(new), "--link", link, "--yes", "--json")
@@ -96,6 +109,23 @@ def test_up_from_2_8_6_by_2_20_to_3_and_back(prefix: Prefixes, seeded: Seeded, t
     assert missing(backups[0] / "prefect.db", database) == {}
     assert flow_runs(prefix("2.8.6"), home)[:3] == ["200", "nightly", "planted"]
     cli(prefix("2.8.6"), home, "upgrade", "rollback", "--yes", code=2)
+
+
+def test_a_database_of_before_2_0a10(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    database = seeded("2.8.6", home)
+    with closing(sqlite3.connect(database)) as db:  # which is how 2.0a9 left it: tables, and no revision
+        db.execute("DROP TABLE alembic_version")
+        db.commit()
+    before = digest(database)
+    refused = cli(prefix("2.8.6"), home, "db", "upgrade", "--yes", code=1)
+    assert "DATA WILL BE LOST" in refused.stderr
+    assert digest(database) == before
+    entry = json.loads(cli(prefix("2.8.6"), home, "db", "upgrade", "--yes", "--start-empty", "--json").stdout)
+    assert digest(Path(entry["backup"]) / "prefect.db") == before
+    assert json.loads(cli(prefix("2.8.6"), home, "db", "status", "--json").stdout)["revision"] == "cf1159bd0d3c"
+    cli(prefix("2.8.6"), home, "upgrade", "rollback", "--yes")
+    assert digest(database) == before
 
 
 def test_a_newer_database_is_explained_and_downgraded(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:

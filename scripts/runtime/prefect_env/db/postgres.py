@@ -144,7 +144,8 @@ class Postgres(Database, Session):
             [path, *arguments], env=self._env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            why = re.sub(r"\s+", " ", mask(done.stderr)).strip()[-600:]
+            said = done.stderr.replace(self._env.get("PGPASSWORD") or "\0", "***")
+            why = re.sub(r"\s+", " ", mask(said)).strip()[-600:]
             network = "could not connect" in why or "connection to server" in why
             raise CommandError(
                 "network" if network else "command-failed", f"{program} failed", where=self.where, why=why
