@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -56,19 +55,24 @@ def sums(channel: Path) -> dict[str, str]:
 def test_killed_builds_end_in_the_same_bytes(unconverted: Path, tmp_path: Path) -> None:
     """In another folder, from an empty package cache, after three kills, come the packages of the shared channel."""
     ours = set((build.marker(build.OUTPUT) or {})["ours"])
-    command = [sys.executable, "-c", BUILD, str(tmp_path / "channel")]
-    moments = random.Random(2)  # noqa: S311 - the same moments each time, near enough
-    for _ in range(3):
+    channel = tmp_path / "channel"
+    command = [sys.executable, "-c", BUILD, str(channel)]
+    for folder, pattern, count in (
+        (unconverted, "packages/*", 5),  # some made, some half made
+        (unconverted, "packages/*", 60),
+        (channel, "*/*.conda", 20),  # some put into the channel
+    ):
         process = subprocess.Popen(command, start_new_session=True)
-        time.sleep(moments.uniform(0.8, 2.5))
+        while process.poll() is None and len(list(folder.glob(pattern))) < count:
+            time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        assert build.marker(tmp_path / "channel") is None, "nothing says that it is whole"
+        assert build.marker(channel) is None, "nothing says that it is whole"
     subprocess.run(command, check=True)
-    assert build.marker(tmp_path / "channel") is not None
+    assert build.marker(channel) is not None
     shared = {name: sha256 for name, sha256 in sums(build.OUTPUT).items() if name not in ours}
-    assert sums(tmp_path / "channel").items() <= shared.items()
-    assert len(sums(tmp_path / "channel")) > 100
+    assert sums(channel).items() <= shared.items()
+    assert len(sums(channel)) > 100
 
 
 def test_an_interrupted_build_says_so(unconverted: Path, tmp_path: Path) -> None:
