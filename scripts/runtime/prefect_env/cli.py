@@ -14,7 +14,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("prefect_env.db.command:db", "Look at Prefect's database, back it up, move it between versions."),
     "doctor": ("prefect_env.doctor.command:doctor", "Find what is wrong with the environment, its host and database."),
     "info": ("prefect_env.info:info", "Show versions, and where SQLite, OpenSSL and Python are loaded from."),
+    "proxy": ("prefect_env.proxy:proxy", "Set, show and test the proxy."),
+    "show": ("prefect_env.show:show", "Show what activation sets, and the file and line it comes from."),
     "support": ("prefect_env.doctor.support:support", "Write a bundle for support, without secrets."),
+    "trust": ("prefect_env.trust:trust", "Add, list, remove and check certificate authorities."),
     "upgrade": ("prefect_env.upgrade.command:upgrade", "Move to another environment and its database, or go back."),
 }
 """Name -> (``module:function`` of a click command, its line of help). Without a line it is not listed."""

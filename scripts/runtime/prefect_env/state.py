@@ -7,7 +7,7 @@
   two activations at the same time with different variables cannot read each other's.
 
 Records are (kind, name, value). Conditions: ``user NAME VALUE`` the user's variable is so (``+`` and its value, or
-nothing for unset), ``file STAMP PATH`` has the same date as the file STAMP, ``none STAMP PATH`` does not exist. Actions:
+nothing for unset), ``file STAMP PATH`` has the date of the file STAMP, ``none STAMP PATH`` does not exist. Actions:
 ``set NAME VALUE``, ``unset NAME -``, ``warn - TEXT``. FORMAT ``data`` is one record a line, ``oem`` the same in the
 code page of cmd.exe, ``nu`` the same without HTTP_PROXY and the like, since nushell takes them for http_proxy and so
 on; ``sh`` and ``csh`` are code, since csh cannot read a file and dash reads it byte by byte.
@@ -90,6 +90,11 @@ def _folder_in(base: Path, below: str) -> Path:
     return place
 
 
+def here(environ: Mapping[str, str]) -> str:
+    """The prefix that a command speaks of: the active one, else that of its Python."""
+    return environ.get("CONDA_PREFIX") or sys.prefix
+
+
 def _mine(path: Path) -> None:
     """Raise PermissionError if another user could write what we will read from ``path``."""
     if hasattr(os, "geteuid"):
@@ -98,11 +103,8 @@ def _mine(path: Path) -> None:
             raise PermissionError(errno.EACCES, "not yours alone", str(path))
 
 
-def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[Record], list[Record]]:
-    """The conditions and the actions of activating ``prefix``; writes the CA bundle and the stamps.
-
-    ``environ`` is the user's own, ``home`` the folder of the state. Raises OSError.
-    """
+def prepare(prefix: str, environ: Mapping[str, str], home: Path) -> effective.Plan:
+    """The plan for activating ``prefix`` with its CA bundle written, in the prefix or in ``home``. Raises OSError."""
     plan = effective.plan(Path(prefix), environ)
     if plan.ca_sources or plan.ca_system:
         names = [str(path) for path, _ in plan.ca_sources] + ["system"] * plan.ca_system
@@ -110,6 +112,15 @@ def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[R
         plan.warnings += bundle.write(target, plan.ca_sources, windows_store=plan.ca_system)
         plan.watched.append(target)
         effective.use_bundle(plan, environ, str(target))
+    return plan
+
+
+def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[Record], list[Record]]:
+    """The conditions and the actions of activating ``prefix``; writes the CA bundle and the stamps.
+
+    ``environ`` is the user's own, ``home`` the folder of the state. Raises OSError.
+    """
+    plan = prepare(prefix, environ, home)
     conditions = [("user", name, _was(name, environ)) for name in (*effective.MANAGED, *effective.READ)]
     conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched)]
     actions: list[Record] = [("set", MARKER, "1")] if plan.variables else []
@@ -146,7 +157,10 @@ def _watch(path: Path, home: Path) -> Record:
 
 def data(conditions: list[Record], actions: list[Record]) -> str:
     """One record a line: kind, name and value with one space between; a stamp by its name in the same folder."""
-    lines = [(kind, Path(name).name if kind in ("file", "none") else name, value) for kind, name, value in conditions + actions]
+    lines = [
+        (kind, Path(name).name if kind in ("file", "none") else name, value)
+        for kind, name, value in conditions + actions
+    ]
     return "".join(" ".join(record) + "\n" for record in lines)
 
 
