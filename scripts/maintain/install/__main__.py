@@ -11,7 +11,7 @@ import click
 
 from maintain.install.choice import choose
 from maintain.install.engine import Result, default_prefix, install
-from maintain.lib.console import emit, main, out, say, tool
+from maintain.lib.console import emit, main, say, tool
 from maintain.lib.errors import ToolError
 
 
@@ -61,10 +61,10 @@ def _show(result: Result) -> Any:
     if result.dry_run:
         for sign, names in (("-", result.removed), ("+", result.added)):
             for name in names:
-                out.print(f"{sign} {name}", markup=False)
+                click.echo(f"{sign} {name}")
         return
     done = "is up to date" if not result.changed else f"holds {result.packages} packages"
-    out.print(f"{result.prefix} {done}", markup=False)
+    click.echo(f"{result.prefix} {done}")
     script = Path(result.prefix) / ("activate.bat" if os.name == "nt" else "activate")
     say(f"next: {'' if os.name == 'nt' else '. '}{shlex.quote(str(script))} && prefect version")
 

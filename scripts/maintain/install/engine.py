@@ -12,22 +12,24 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rattler
 from rattler import Config, PackageCache, ValidationMode
 from rattler.exceptions import InstallerError
-from rich.progress import Progress, TaskID
 
 from maintain.install import bytecode, conda_meta, fetch, plan, prefix
 from maintain.install.choice import Choice
 from maintain.install.conda_meta import Record
 from maintain.install.network import configuration, masked
 from maintain.install.plan import Package, Plan
-from maintain.lib.console import progress
+from maintain.lib.console import Silent, progress
 from maintain.lib.errors import ToolError
 from maintain.lib.files import existing_parent, explained, from_oserror
 from maintain.lib.paths import RUNTIME, cache_dir
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 ACTIVATE = RUNTIME / "activate"
 UNPACKED = 2
@@ -138,8 +140,15 @@ def _make(
                 prefix.copy(target, new, {file for record in before.values() for file in record["files"]})
             else:
                 new.mkdir()
-            asyncio.run(_link(new, target, wanted, config, broken, bar))
+            pristine = fetch.pristine(wanted.packages)
+            asyncio.run(_link(new, target, wanted, config, broken, bar, pristine=pristine))
             records = _checked(new, wanted)
+            if not pristine:  # py-rattler has just hashed the files of every package that it linked
+                fetch.remember(
+                    (package.sha256, records[package.name]["extracted_package_dir"])
+                    for package in wanted.packages
+                    if before.get(package.name, {}).get("sha256") != package.sha256
+                )
             if compile_bytecode:
                 task = bar.add_task("compiling", total=None)
                 bytecode.compile_prefix(
@@ -196,7 +205,7 @@ def _need(place: Path, size: int) -> None:
 class _Reporter:
     """py-rattler's callbacks, of which one is a step of the progress bar."""
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
+    def __init__(self, bar: Progress | Silent, task: TaskID) -> None:
         self.bar, self.task = bar, task
 
     def on_transaction_start(self, total_operations: int) -> None:
@@ -211,13 +220,16 @@ class _Reporter:
         raise AttributeError(name)
 
 
-async def _link(new: Path, target: Path, wanted: Plan, config: Config, broken: set[str], bar: Progress) -> None:
+async def _link(
+    new: Path, target: Path, wanted: Plan, config: Config, broken: set[str], bar: Progress | Silent, *, pristine: bool
+) -> None:
     """Have py-rattler unpack the verified archives and link them into ``new`` with the paths of ``target``."""
     records = []
     for package in wanted.packages:
         url = fetch.archive(package).as_uri()
         records.append(rattler.RepoDataRecord(package.record, package.record.file_name, url, wanted.channel))
-    cache = PackageCache.new_layered([fetch.package_cache() / "unpacked"], True, ValidationMode.full())
+    mode = ValidationMode.skip() if pristine else ValidationMode.full()
+    cache = PackageCache.new_layered([fetch.package_cache() / "unpacked"], True, mode)
     try:
         await rattler.install(
             records,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -55,12 +57,57 @@ def archive(package: Package) -> Path:
     return package_cache() / "archives" / package.sha256 / package.record.file_name
 
 
-async def fetch(packages: Sequence[Package], config: Config, done: Callable[[Package], None]) -> None:
+def pristine(packages: Sequence[Package]) -> bool:
+    """Whether no unpacked file was touched since :func:`remember`; then they need not be hashed again.
+
+    Prefixes share the unpacked files by hard links, so who edits a file in a prefix edits it here.
+    """
+    for package in packages:
+        note = _note(package.sha256)
+        try:
+            if _newest(note.read_text(encoding="utf-8")) >= note.stat().st_mtime_ns:
+                return False
+        except OSError:
+            return False
+    return True
+
+
+def remember(unpacked: Iterable[tuple[str, str]]) -> None:
+    """Note that the files of archives (by sha256) were just verified in the folders where they are unpacked."""
+    for sha256, folder in unpacked:
+        _note(sha256).write_text(folder, encoding="utf-8")
+
+
+def _note(sha256: str) -> Path:
+    return package_cache() / "archives" / sha256 / "unpacked"
+
+
+def _newest(folder: str) -> int:
+    """The latest modification below ``folder`` in nanoseconds; folders count, so that a lost file shows."""
+    newest = os.stat(folder).st_mtime_ns  # noqa: PTH116 - a set of packages has ten thousand files
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            deep = entry.is_dir(follow_symlinks=False)
+            newest = max(newest, _newest(entry.path) if deep else entry.stat(follow_symlinks=False).st_mtime_ns)
+    return newest
+
+
+async def fetch(
+    packages: Sequence[Package],
+    config: Config,
+    done: Callable[[Package], None],
+    *,
+    store: Path | None = None,
+    rate: float | None = None,
+) -> None:
     """Have a verified archive of every package in the cache; ``done`` is called after each.
 
+    With ``store`` they are put into that folder instead, as a channel has them (``SUBDIR/NAME``). ``rate`` is the most
+    bytes a second to download.
     Raises ``hash-mismatch``, ``network``, ``bad-file`` (no such file in a ``file://`` channel) or ``disk-full``.
     """
-    intact = await asyncio.gather(*(asyncio.to_thread(_intact, package) for package in packages))
+    where = {package.sha256: _place(package, store) for package in packages}
+    intact = await asyncio.gather(*(asyncio.to_thread(_intact, package, where[package.sha256]) for package in packages))
     missing = [package for package, whole in zip(packages, intact, strict=True) if not whole]
     for package, whole in zip(packages, intact, strict=True):
         if whole:
@@ -68,15 +115,18 @@ async def fetch(packages: Sequence[Package], config: Config, done: Callable[[Pac
     if not missing:
         return
     turn = asyncio.Semaphore(config.concurrency_downloads)
+    pace = _Pace(rate)
+    home = store or package_cache()
     plain = client(config)
 
     async def one(package: Package) -> None:
         async with turn:
-            if not await asyncio.to_thread(_intact, package):  # another install may have fetched it meanwhile
-                await _fetch(package, config, plain)
+            place = where[package.sha256]
+            if not await asyncio.to_thread(_intact, package, place):  # another install may have fetched it meanwhile
+                await _fetch(package, place, config, plain, pace)
         done(package)
 
-    with explained(package_cache()), exclusive(package_cache() / ".fetch.lock", what="the cache", wait=PATIENCE):
+    with explained(home), exclusive(home / ".fetch.lock", what=str(home), wait=PATIENCE):
         try:
             async with asyncio.TaskGroup() as group:
                 for package in missing:
@@ -85,13 +135,15 @@ async def fetch(packages: Sequence[Package], config: Config, done: Callable[[Pac
             raise errors.exceptions[0] from errors
 
 
-def _intact(package: Package) -> bool:
-    path = archive(package)
+def _place(package: Package, store: Path | None) -> Path:
+    return store / package.record.subdir / package.record.file_name if store else archive(package)
+
+
+def _intact(package: Package, path: Path) -> bool:
     return path.is_file() and sha256_file(path) == package.sha256
 
 
-async def _fetch(package: Package, config: Config, plain: Client) -> None:
-    target = archive(package)
+async def _fetch(package: Package, target: Path, config: Config, plain: Client, pace: _Pace) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     folder = folder_of(package.location)
@@ -99,7 +151,7 @@ async def _fetch(package: Package, config: Config, plain: Client) -> None:
         await asyncio.to_thread(_copy, folder, part)
         _verify(part, package)
     else:
-        await _download(package, part, config, plain)
+        await _download(package, part, config, plain, pace)
     part.replace(target)
 
 
@@ -120,19 +172,38 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(stream, copy, 1 << 20)
 
 
+class _Pace:
+    """What all downloads together may take a second: who is ahead of time sleeps."""
+
+    def __init__(self, rate: float | None) -> None:
+        self.rate = rate
+        self.next = 0.0
+        self.turn = threading.Lock()
+
+    def take(self, size: int) -> None:
+        if self.rate:
+            with self.turn:
+                now = time.monotonic()
+                self.next = max(self.next, now) + size / self.rate
+                wait = self.next - now
+            time.sleep(wait)
+
+
 class _Sink:
     """The part file as py-rattler writes to it; ``received`` tells a slow download from a dead one."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, pace: _Pace) -> None:
         self.stream = stream
+        self.pace = pace
         self.received = 0
 
     def write(self, chunk: bytes) -> int:
         self.received += len(chunk)
+        self.pace.take(len(chunk))
         return self.stream.write(chunk)
 
 
-async def _download(package: Package, part: Path, config: Config, plain: Client) -> None:
+async def _download(package: Package, part: Path, config: Config, plain: Client, pace: _Pace) -> None:
     """Leave the verified archive in ``part``, going on from what an earlier attempt or run left there."""
     why = ""
     for attempt in range(ATTEMPTS):
@@ -142,7 +213,7 @@ async def _download(package: Package, part: Path, config: Config, plain: Client)
         try:
             # py-rattler has no argument for a range, but a client of its own takes any header.
             agent = client(config, {"Range": f"bytes={have}-"}) if have else plain
-            await _receive(agent, package.location, part)
+            await _receive(agent, package.location, part, pace)
             await asyncio.to_thread(_verify, part, package)
         except ToolError:
             if not have:
@@ -168,10 +239,10 @@ async def _download(package: Package, part: Path, config: Config, plain: Client)
     )
 
 
-async def _receive(agent: Client, url: str, part: Path) -> None:
+async def _receive(agent: Client, url: str, part: Path, pace: _Pace) -> None:
     """Append the body of ``url`` to ``part``; TimeoutError when nothing comes for :data:`STALL` seconds."""
     with part.open("ab") as stream:
-        sink = _Sink(stream)
+        sink = _Sink(stream, pace)
         task = asyncio.ensure_future(download_to_writer(agent, url, sink))
         seen = -1
         try:

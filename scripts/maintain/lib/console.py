@@ -12,22 +12,43 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from maintain.lib.errors import Exit, ToolError
 from maintain.lib.files import from_oserror
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    out: Console
+    err: Console
+else:
+
+    def __getattr__(name: str) -> Console:
+        if name not in ("out", "err"):
+            raise AttributeError(name)
+        return _console(name)
+
+
+class _Talk:
+    quiet = False
+
+
+@functools.cache
+def _console(name: str) -> Console:
+    """``out`` or ``err``, made at its first use: rich takes a tenth of a second, which few commands need."""
+    from rich.console import Console
+
+    return Console(stderr=name == "err", highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """One line of talk on stderr, dropped by ``--quiet``; never markup, so paths with brackets stay whole."""
-    err.print(text, markup=False)
+    if not _Talk.quiet:
+        click.echo(text, err=True)
 
 
 def emit(result: Any, text: Callable[[], None], *, as_json: bool) -> None:
@@ -38,17 +59,34 @@ def emit(result: Any, text: Callable[[], None], *, as_json: bool) -> None:
         text()
 
 
-def progress() -> Progress:
-    """A progress display on stderr that is silent unless stderr is a terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=err,
-        disable=err.quiet or not err.is_terminal,
-        transient=True,
-    )
+class Silent:
+    """A progress display that shows nothing."""
+
+    def __enter__(self) -> Silent:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_task(self, _description: str, **_: object) -> TaskID:
+        """As rich's."""
+        return cast("TaskID", 0)
+
+    def advance(self, _task: TaskID, _steps: float = 1) -> None:
+        """As rich's."""
+
+    def update(self, _task: TaskID, **_: object) -> None:
+        """As rich's."""
+
+
+def progress() -> Progress | Silent:
+    """A progress display on stderr, silent unless stderr is a terminal."""
+    if _Talk.quiet or not sys.stderr.isatty():
+        return Silent()
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=_console("err"), transient=True)
 
 
 def tool(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,7 +96,7 @@ def tool(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
     @functools.wraps(function)
     def wrapper(*args: Any, as_json: bool, quiet: bool, **kwargs: Any) -> Any:
-        err.quiet = quiet
+        _Talk.quiet = quiet
         try:
             return function(*args, as_json=as_json, **kwargs)
         except ToolError as error:
@@ -79,7 +117,7 @@ def report(error: ToolError, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(error.as_dict(), indent=2, ensure_ascii=False) + "\n")
         return
-    err.quiet = False
+    err = _console("err")
     err.print("[bold red]error:[/] ", end="")
     err.print(f"{error.what} [{error.id}]", markup=False)
     for label, value in (("where", error.where), ("why", error.why), ("fix", error.fix)):
@@ -104,12 +142,12 @@ def main(command: click.Command) -> NoReturn:
         error.show()
         code = error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
-        err.print("interrupted", style="bold")
+        _console("err").print("interrupted", style="bold")
         code = Exit.INTERRUPTED
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:
-        err.print_exception()
+        _console("err").print_exception()
         code = 1
     finally:
         for stream in (sys.stdout, sys.stderr):
