@@ -32,7 +32,7 @@ GROUP = "API server"
 SECONDS = 10
 """How long one request may take."""
 
-LATE = 15
+LATE = 10
 """Seconds until the server has recorded the task runs of a flow that ended."""
 
 SKEW = timedelta(minutes=1)

@@ -1,0 +1,214 @@
+"""The doctor in real environments of each line: sound ones, real databases of other releases, a real server."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import socketserver
+import sqlite3
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintain.lib import server as servers
+from maintain.manifest import load
+from prefect_env.effective import CA_VARIABLES
+from support.prefixes import line_prefix
+
+LINES = load().lines
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="session")
+def prefixes() -> dict[str, Path]:
+    return {line: line_prefix(line) for line in LINES}
+
+
+@pytest.fixture(scope="session")
+def databases(prefixes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A home for each line with a database that its Prefect made."""
+    homes = {line: tmp_path_factory.mktemp("made") / "home" for line in prefixes}
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(upgrade, prefixes.values(), homes.values()))
+    return homes
+
+
+def upgrade(prefix: Path, home: Path, *words: str) -> None:
+    arguments = words or ("upgrade", "-y")
+    done = servers.run(prefix, "prefect", "server", "database", *arguments, env=servers.environment(prefix, home))
+    assert done.returncode == 0, done.stderr
+
+
+def doctor(prefix: Path, home: Path, *arguments: str, code: int = 0, **variables: str) -> dict[str, dict[str, Any]]:
+    """The report of the prefix's own command by check."""
+    env = {name: value for name, value in servers.environment(prefix, home).items() if name not in CA_VARIABLES}
+    env.update(variables)
+    done = servers.run(prefix, "prefect-env", "doctor", "--json", *arguments, env=env)
+    assert done.returncode == code, done.stdout + done.stderr
+    return {check["id"]: check for check in json.loads(done.stdout)}
+
+
+def spoke(report: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: check["evidence"] for name, check in report.items() if check["status"] in ("warn", "fail")}
+
+
+def copied(databases: dict[str, Path], line: str, folder: Path) -> Path:
+    return Path(shutil.copytree(databases[line], folder / "home"))
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_nothing_is_reported_in_a_sound_environment(
+    line: str, prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
+) -> None:
+    home = copied(databases, line, tmp_path)
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    deep = ["--deep"] if line == "3" else []  # seconds for each line
+    report = doctor(prefixes[line], home, "--offline", *deep)
+    assert spoke(report) == {}
+    assert f"of Prefect {LINES[line].prefect}" in report["database-revision"]["evidence"]
+    assert report["lock"]["status"] == "ok"
+    assert not deep or report["prefect-import"]["status"] == report["altered"]["status"] == "ok"
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_a_newer_database_is_explained_and_the_fix_works(
+    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
+) -> None:
+    home = copied(databases, "3", tmp_path)
+    found = doctor(prefixes["2.20"], home, "--only", "database-revision", code=1)["database-revision"]
+    assert f"of Prefect {LINES['3'].prefect}" in found["evidence"]
+    revision = found["fix"].partition("--revision ")[2].partition(";")[0]
+    upgrade(prefixes["3"], home, "downgrade", "-y", "-r", revision)
+    doctor(prefixes["2.20"], home, "--only", "database-revision")
+
+
+def test_an_older_database_is_said_before_it_is_migrated(
+    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
+) -> None:
+    home = copied(databases, "2.8.6", tmp_path)
+    found = doctor(prefixes["3"], home, "--only", "database-revision")["database-revision"]
+    assert found["status"] == "warn"
+    assert "of Prefect 2.8.6" in found["evidence"]
+
+
+def test_orion_db_is_used_by_2_and_ignored_by_3(
+    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
+) -> None:
+    home = copied(databases, "2.8.6", tmp_path)
+    (home / "prefect.db").rename(home / "orion.db")
+    assert (
+        "orion.db is in use"
+        in doctor(prefixes["2.8.6"], home, "--only", "database-orion")["database-orion"]["evidence"]
+    )
+    doctor(prefixes["3"], home, "--only", "database-orion", code=1)
+
+
+def test_a_database_from_before_alembic_is_recognised(
+    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
+) -> None:
+    home = copied(databases, "2.8.6", tmp_path)
+    with sqlite3.connect(home / "prefect.db") as connection:
+        connection.execute("DROP TABLE alembic_version")
+    connection.close()
+    doctor(prefixes["2.8.6"], home, "--only", "database-alpha", code=1)
+
+
+def test_it_loads_less_than_half_of_what_prefect_version_loads(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    """Counted in modules, which no noise changes; the bench has the times."""
+    env = servers.environment(prefixes["3"], tmp_path / "home")
+
+    def loaded(code: str) -> list[str]:
+        done = servers.run(prefixes["3"], "python", "-c", f"{code}\nimport sys; print(*sys.modules)", env=env)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines()[-1].split()
+
+    ours = loaded("from prefect_env.doctor.command import doctor; doctor(['--offline'], standalone_mode=False)")
+    theirs = loaded("import prefect.cli.version, prefect.server.database")
+    assert not {"prefect", "pydantic", "sqlalchemy", "httpx", "websockets"} & set(ours)
+    assert 2 * len(ours) < len(theirs)
+
+
+def test_it_works_where_prefect_does_not(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    """A module of the working directory's that breaks every import of Prefect and its parts."""
+    for name in ("prefect", "pydantic", "sqlalchemy", "httpx"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('broken on purpose')\n")
+    report = doctor(prefixes["3"], tmp_path / "home", "--offline", "--deep", code=1, PYTHONPATH=str(tmp_path))
+    assert set(spoke(report)) == {"python-variables", "prefect-import"}
+
+
+@pytest.fixture(scope="module")
+def server(
+    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    running = servers.start(prefixes["3"], copied(databases, "3", tmp_path_factory.mktemp("server")))
+    yield running
+    running.stop()
+
+
+def test_a_server_passes_every_check(server: servers.Server, prefixes: dict[str, Path], tmp_path: Path) -> None:
+    report = doctor(prefixes["3"], tmp_path / "home", "--probe", PREFECT_API_URL=server.api)
+    assert spoke(report) == {}
+    assert report["task-runs"]["evidence"] == "3 of 3"
+    assert {report[name]["status"] for name in ("api", "api-version", "clock", "websocket", "task-runs")} == {"ok"}
+
+
+def test_a_client_of_another_major_version_is_told(
+    server: servers.Server, prefixes: dict[str, Path], tmp_path: Path
+) -> None:
+    report = doctor(prefixes["2.20"], tmp_path / "home", "--only", "api-version", code=1, PREFECT_API_URL=server.api)
+    assert report["api-version"]["evidence"] == f"client {LINES['2.20'].prefect}, server {LINES['3'].prefect}"
+
+
+def test_a_proxy_that_refuses_websockets_is_found(
+    server: servers.Server, prefixes: dict[str, Path], tmp_path: Path
+) -> None:
+    """The flow ends as Completed; only the websocket's check and the count of task runs tell."""
+    with front(int(server.url.rpartition(":")[2])) as api:
+        chosen = [word for name in ("api", "websocket", "task-runs") for word in ("--only", name)]
+        report = doctor(prefixes["3"], tmp_path / "home", "--probe", *chosen, code=1, PREFECT_API_URL=api)
+    assert report["api"]["status"] == "ok"
+    assert "403" in report["websocket"]["evidence"]
+    assert report["task-runs"]["evidence"].startswith("0 of 3 task runs")
+
+
+@contextmanager
+def front(port: int) -> Iterator[str]:
+    """A reverse proxy on loopback that answers 403 to every upgrade to a websocket; the API's URL through it."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            request: socket.socket = self.request
+            head = request.recv(65536)
+            if b"upgrade: websocket" in head.lower():
+                request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
+            with socket.create_connection(("127.0.0.1", port)) as upstream:
+                upstream.sendall(head)
+                back = threading.Thread(target=relay, args=(upstream, request), daemon=True)
+                back.start()
+                relay(request, upstream)
+                back.join()
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as listening:
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.server_address[1]}/api"
+        listening.shutdown()
+
+
+def relay(source: Any, target: Any) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
