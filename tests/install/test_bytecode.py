@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import platform
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import rattler
 
 from install import dummies
 from maintain.install import bytecode, conda_meta
@@ -152,12 +154,34 @@ def test_without_byte_code_until_it_is_asked_for(channel: Path, prefix: Path, tm
     assert not install(prefix, choose(str(channel)), line="3", compile_bytecode=False).changed, "more is no less"
 
 
-def test_a_python_that_does_not_run(channel: Path, prefix: Path) -> None:
-    script = b"#!/bin/sh\necho version GLIBC_2.99 not found >&2\nexit 1\n"
+@pytest.mark.parametrize(
+    ("said", "id_"),
+    [
+        ("version GLIBC_2.99 not found", "unsupported-host"),
+        ("OSError: [Errno 28] No space left on device: 'x.pyc'", "disk-full"),
+    ],
+)
+def test_a_python_that_fails(channel: Path, prefix: Path, said: str, id_: str) -> None:
+    script = f'#!/bin/sh\necho "{said}" >&2\nexit 1\n'.encode()
     library = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/placed.py"
     dummies.package(channel, "python", PYTHON, subdir=dummies.HERE, files={"bin/python": script, library: b"A = 1\n"})
     dummies.index(channel)
     with pytest.raises(ToolError) as caught:
         install(prefix, choose(str(channel)), line="3")
-    assert caught.value.id == "unsupported-host" and caught.value.why == "version GLIBC_2.99 not found"
+    assert caught.value.id == id_ and (caught.value.why == said or id_ == "disk-full")
     assert not prefix.exists()
+
+
+def test_pixi_and_rattler_read_the_records_and_remove_byte_code_too(
+    channel: Path, prefix: Path, tmp_path: Path
+) -> None:
+    """The same library as pixi's takes the prefix over: without ``module``, nothing of it may stay behind."""
+    install(prefix, choose(str(channel)), line="3")
+    records = [rattler.PrefixRecord.from_path(path) for path in (prefix / "conda-meta").glob("*.json")]
+    kept: list[rattler.RepoDataRecord] = [
+        record for record in records if record.name.normalized not in ("module", "data", "prefect-env")
+    ]
+    assert len(records) - len(kept) == 3
+    asyncio.run(rattler.install(kept, prefix, cache_dir=tmp_path / "others", show_progress=False))
+    assert not (prefix / SITE / "module.py").exists() and not (prefix / SITE / "__pycache__").exists()
+    assert [Path(path).name for path in pycs(prefix)] == [f"placed.{TAG}.pyc"], "what stays keeps its byte code"

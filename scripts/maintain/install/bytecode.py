@@ -7,6 +7,7 @@ It names its source's time and size, as conda's does: an edited source is still 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from typing import Any
 
 from maintain.install.conda_meta import Record
 from maintain.lib.errors import ToolError
+from maintain.lib.files import from_oserror
 
 _WORKER = """
 import os, py_compile, sys
@@ -155,6 +157,8 @@ def _compile(folder: Path, prefix: Path, sources: Sequence[str], step: Callable[
                 code = process.returncode
         except OSError as error:
             code, complaint = 1, str(error)
+        if f"[Errno {errno.ENOSPC}]" in complaint:
+            raise from_oserror(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder.parent)
         if code:
             raise ToolError(
                 "unsupported-host",

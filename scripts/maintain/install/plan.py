@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rattler import (
@@ -75,9 +75,11 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
     with ``choice.channel`` as the mirror that the locked packages are fetched from. Raises ``bad-usage`` for an unknown
     environment or line, ``unsupported-host``, ``unsatisfiable``, ``network``, and ``no-hash``.
     """
-    if line is None and not choice.stand_in:
-        return locked(choice, environment, LOCK)
     declared = manifest.load()
+    if line is None and not choice.stand_in:
+        asked = declared.environments.get(environment)
+        specs = [spec.text for spec in asked.requirements(str(Subdir.current()))] if asked else []
+        return replace(locked(choice, environment, LOCK), specs=tuple(specs))
     if line is not None:
         if line not in declared.lines:
             raise _unknown("line", line, declared.lines)
