@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import socketserver
 import sqlite3
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import pytest
 from maintain.lib import server as servers
 from maintain.manifest import load
 from prefect_env.effective import CA_VARIABLES
+from support.databases import seeded
 from support.prefixes import line_prefix
 
 LINES = load().lines
@@ -31,18 +30,8 @@ def prefixes() -> dict[str, Path]:
     return {line: line_prefix(line) for line in LINES}
 
 
-@pytest.fixture(scope="session")
-def databases(prefixes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A home for each line with a database that its Prefect made."""
-    homes = {line: tmp_path_factory.mktemp("made") / "home" for line in prefixes}
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(upgrade, prefixes.values(), homes.values()))
-    return homes
-
-
-def upgrade(prefix: Path, home: Path, *words: str) -> None:
-    arguments = words or ("upgrade", "-y")
-    done = servers.run(prefix, "prefect", "server", "database", *arguments, env=servers.environment(prefix, home))
+def manage(prefix: Path, home: Path, *words: str) -> None:
+    done = servers.run(prefix, "prefect", "server", "database", *words, env=servers.environment(prefix, home))
     assert done.returncode == 0, done.stderr
 
 
@@ -59,15 +48,9 @@ def spoke(report: dict[str, dict[str, Any]]) -> dict[str, str]:
     return {name: check["evidence"] for name, check in report.items() if check["status"] in ("warn", "fail")}
 
 
-def copied(databases: dict[str, Path], line: str, folder: Path) -> Path:
-    return Path(shutil.copytree(databases[line], folder / "home"))
-
-
 @pytest.mark.parametrize("line", LINES)
-def test_nothing_is_reported_in_a_sound_environment(
-    line: str, prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
-) -> None:
-    home = copied(databases, line, tmp_path)
+def test_nothing_is_reported_in_a_sound_environment(line: str, prefixes: dict[str, Path], tmp_path: Path) -> None:
+    home = seeded(line, tmp_path / "home").parent
     before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     deep = ["--deep"] if line == "3" else []  # seconds for each line
     report = doctor(prefixes[line], home, "--offline", *deep)
@@ -78,30 +61,24 @@ def test_nothing_is_reported_in_a_sound_environment(
     assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
 
 
-def test_a_newer_database_is_explained_and_the_fix_works(
-    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
-) -> None:
-    home = copied(databases, "3", tmp_path)
+def test_a_newer_database_is_explained_and_the_fix_works(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    home = seeded("3", tmp_path / "home").parent
     found = doctor(prefixes["2.20"], home, "--only", "database-revision", code=1)["database-revision"]
     assert f"of Prefect {LINES['3'].prefect}" in found["evidence"]
     revision = found["fix"].partition("--revision ")[2].partition(";")[0]
-    upgrade(prefixes["3"], home, "downgrade", "-y", "-r", revision)
+    manage(prefixes["3"], home, "downgrade", "-y", "-r", revision)
     doctor(prefixes["2.20"], home, "--only", "database-revision")
 
 
-def test_an_older_database_is_said_before_it_is_migrated(
-    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
-) -> None:
-    home = copied(databases, "2.8.6", tmp_path)
+def test_an_older_database_is_said_before_it_is_migrated(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    home = seeded("2.8.6", tmp_path / "home").parent
     found = doctor(prefixes["3"], home, "--only", "database-revision")["database-revision"]
     assert found["status"] == "warn"
     assert "of Prefect 2.8.6" in found["evidence"]
 
 
-def test_orion_db_is_used_by_2_and_ignored_by_3(
-    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
-) -> None:
-    home = copied(databases, "2.8.6", tmp_path)
+def test_orion_db_is_used_by_2_and_ignored_by_3(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    home = seeded("2.8.6", tmp_path / "home").parent
     (home / "prefect.db").rename(home / "orion.db")
     assert (
         "orion.db is in use"
@@ -110,10 +87,8 @@ def test_orion_db_is_used_by_2_and_ignored_by_3(
     doctor(prefixes["3"], home, "--only", "database-orion", code=1)
 
 
-def test_a_database_from_before_alembic_is_recognised(
-    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path: Path
-) -> None:
-    home = copied(databases, "2.8.6", tmp_path)
+def test_a_database_from_before_alembic_is_recognised(prefixes: dict[str, Path], tmp_path: Path) -> None:
+    home = seeded("2.8.6", tmp_path / "home").parent
     with sqlite3.connect(home / "prefect.db") as connection:
         connection.execute("DROP TABLE alembic_version")
     connection.close()
@@ -144,10 +119,8 @@ def test_it_works_where_prefect_does_not(prefixes: dict[str, Path], tmp_path: Pa
 
 
 @pytest.fixture(scope="module")
-def server(
-    prefixes: dict[str, Path], databases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    running = servers.start(prefixes["3"], copied(databases, "3", tmp_path_factory.mktemp("server")))
+def server(prefixes: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    running = servers.start(prefixes["3"], seeded("3", tmp_path_factory.mktemp("server")).parent)
     yield running
     running.stop()
 
