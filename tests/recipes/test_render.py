@@ -148,6 +148,23 @@ def test_extras_are_resolved_and_names_are_condas() -> None:
     assert spans[0].requires == ("docker-py >=4", "h2 >=3,<5", "httpx >=0.23", "prefect-graphviz >=0.20.1")
 
 
+def test_a_release_that_is_not_pinned_is_refused(recipes: Path) -> None:
+    pins = recipes / "lines" / "3.txt"
+    pins.write_text(pins.read_text().replace("prefect==3.8.8 ", "prefect==3.8.7 "))
+    with pytest.raises(ToolError, match=r"pixi\.toml has Prefect 3\.8\.8 for line 3, its pins have 3\.8\.7") as caught:
+        render.stale()
+    assert "scripts/channel pin 3" in str(caught.value.fix)
+
+
+def test_a_bound_holds_in_every_span() -> None:
+    texts = ['pendulum<3; python_version < "3.12"', 'pendulum<4,>=3; python_version >= "3.12"']
+    spans = line(texts, bounds=["pendulum!=2.9,!=3.1"]).spans
+    assert [span.requires for span in spans] == [
+        ("pendulum !=2.9,!=3.1,<3",),
+        ("pendulum >=3,!=2.9,!=3.1,<4",),
+    ]
+
+
 def test_bounds_tighten_and_add() -> None:
     spans = line(["fastapi<1,>=0.139", "anyio"], bounds=["fastapi<0.151", "anyio<4", "cachetools"]).spans
     assert spans[0].requires == ("anyio <4", "cachetools", "fastapi >=0.139,<0.151")

@@ -31,7 +31,10 @@ def main():
             use(server, env)
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            try:
+                server.wait(30)  # it must end when it is asked to
+            finally:
+                server.kill()
 
 
 def use(server, env):

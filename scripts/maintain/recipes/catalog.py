@@ -7,7 +7,6 @@ from typing import Any
 
 from packaging.version import Version
 
-from maintain.lib.errors import ToolError
 from maintain.lib.paths import RECIPES
 from maintain.manifest import Manifest
 from maintain.recipes.emit import When
@@ -177,6 +176,4 @@ def _by_line(lines: Sequence[Line], items: Callable[[Line], Iterable[Any]]) -> l
 
 
 def _wheel(wheel: dict[str, str]) -> dict[str, str]:
-    if "/" in wheel["file"]:
-        raise ToolError("bad-file", "a wheel's file name has no folder", why=wheel["file"])
     return {"path": f"{WHEELS}/{wheel['file']}", "sha256": wheel["sha256"]}

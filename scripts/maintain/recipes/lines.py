@@ -145,7 +145,7 @@ def load_lines() -> tuple[Line, ...]:
             line.python,
             tuple(_requirement(entry, path) for entry in data.get(line.name, {}).get("bounds", [])),
             tuple(_reasoned(entry, path) for entry in data.get(line.name, {}).get("constraints", [])),
-            _metadata(line.name),
+            _metadata(line.name, line.prefect),
         )
         for line in lines.values()
     )
@@ -188,9 +188,16 @@ def collect(wheel_of: Callable[[str], Wheel | None]) -> str:
     return json.dumps(data, indent=2) + "\n"
 
 
-def _metadata(line: str) -> dict[str, Any]:
+def _metadata(line: str, prefect: str) -> dict[str, Any]:
     path, pinned = metadata_file(line), {pin.name: (pin.version, pin.sha256) for pin in pins(line)}
     fix = f"scripts/recipe fetch --line {line}"
+    there = pinned.get("prefect", ("none",))[0]
+    if there != prefect:
+        raise ToolError(
+            "bad-file",
+            f"pixi.toml has Prefect {prefect} for line {line}, its pins have {there}",
+            fix=f"scripts/channel pin {line} && {fix} && scripts/recipe render",
+        )
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         found = {name: (data["versions"][name], wheel["sha256"]) for name, wheel in data["wheels"].items()}
@@ -215,14 +222,14 @@ def _of_an_extra(text: str, extra: str | None = None) -> bool:
 
 def _bounded(texts: list[str], bounds: tuple[Requirement, ...]) -> list[str]:
     """``Requires-Dist`` lines with the line's ``bounds`` added to them; a project that is not asked for is appended."""
-    found = []
-    missing = {canonicalize_name(bound.name): bound for bound in bounds}
-    for text in texts:
-        requirement = Requirement(text)
-        if bound := missing.pop(canonicalize_name(requirement.name), None):
+    found = [Requirement(text) for text in texts]
+    for bound in bounds:
+        same = [one for one in found if canonicalize_name(one.name) == canonicalize_name(bound.name)]
+        for requirement in same:
             requirement.specifier = _tightest(requirement.specifier & bound.specifier)
-        found.append(str(requirement))
-    return found + [str(bound) for bound in missing.values()]
+        if not same:
+            found.append(bound)
+    return [str(requirement) for requirement in found]
 
 
 def _tightest(specifiers: SpecifierSet) -> SpecifierSet:
