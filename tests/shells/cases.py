@@ -24,10 +24,11 @@ class Case:
     row: Mapping[str, Any]
     place: Path
     certificates: Certificates
+    name: str = "it's $HOME `x` é"
 
     @property
     def prefix(self) -> Path:
-        return self.place / "pre fix" / "it's $HOME `x` é"
+        return self.place / "pre fix" / self.name
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,10 +79,10 @@ def rows() -> list[dict[str, Any]]:
     return table
 
 
-def lay_out(row: Mapping[str, Any], place: Path, *, prepare: bool = True) -> Case:
-    """Make a case's files below ``place``, and the state that an activation of it reads."""
+def lay_out(row: Mapping[str, Any], place: Path, *, prepare: bool = True, name: str = Case.name) -> Case:
+    """Make a case's files below ``place``, and the state that an activation of it reads; ``name`` is the prefix's."""
     made = certificates(place.parent / "certificates")
-    case = Case(row, place, made)
+    case = Case(row, place, made, name)
     prefix = make_prefix(case.prefix, roots=made.path(ROOTS), websockets=row.get("websockets"))
     (prefix / "etc" / "prefect-env" / "site-ca.pem").write_bytes(Path(made.path("corp")).read_bytes())
     for folder in ("home/.config/prefect-env", "project"):

@@ -41,7 +41,7 @@ def der(pem: bytes) -> bytes:
     return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
 
-@lru_cache(maxsize=1)
+@lru_cache
 def certificates(folder: Path) -> Certificates:
     """Make the files that the table of cases names."""
     ca = {name: trustme.CA(organization_name=f"{name} CA") for name in ("root", "corp", "der", "crlf")}
@@ -64,7 +64,7 @@ def certificates(folder: Path) -> Certificates:
     return Certificates(folder, {**holds, "many": tuple(der(one) for one in many)})
 
 
-def make_prefix(prefix: Path, *, roots: str, websockets: int | None = None, sort: str = "copy") -> Path:
+def make_prefix(prefix: Path, *, roots: str, websockets: int | None = None) -> Path:
     """A prefix with our scripts, its roots, a Python that counts its starts and maybe websockets' metadata."""
     site = prefix / "lib" / "python3.11" / "site-packages"
     for folder in ("bin", "conda-meta", "etc/conda", "etc/prefect-env/site.d", "ssl"):

@@ -16,8 +16,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from maintain.lib.files import sha256_file
+from maintain.lib.paths import cache_dir
+
 NAME = "00_prefect-env"
-NUSHELL = "@nushell/linux-x64"
+NUSHELL = Path(__file__).with_name("nushell")
+CACHE = cache_dir()
 IGNORED = {"_", "SHLVL", "PWD", "OLDPWD", "PATH", "T_HERE", "T_ETC", "CURRENT_FILE", "FILE_PWD"}
 """Variables that shells and activation code themselves change."""
 
@@ -85,12 +89,21 @@ SHELLS = {
 
 @lru_cache
 def program(shell: Shell) -> str | None:
-    """The shell's program; nushell is npm's package where it is not on PATH. None if there is none."""
+    """The shell's program, or None; nushell comes from npm, checked against the lock file, where it is not on PATH."""
     found = shutil.which(shell.command[0])
-    if found or shell.name != "nushell":
-        return found
-    folder = Path(os.environ.get("PREFECT_ENV_CACHE", "/nowhere")) / "npm" / "node_modules" / NUSHELL / "bin" / "nu"
-    return str(folder) if folder.exists() else None
+    return found or (_nushell() if shell.name == "nushell" else None)
+
+
+def _nushell() -> str | None:
+    """The program of npm's package, installed once per content of the lock file."""
+    npm = shutil.which("npm")
+    lock = NUSHELL / "package-lock.json"
+    home = CACHE / f"nushell-{sha256_file(lock)[:16]}"
+    found = home / "node_modules" / "@nushell" / "linux-x64" / "bin" / "nu"
+    if npm and not found.exists():
+        shutil.copytree(NUSHELL, home, dirs_exist_ok=True)
+        subprocess.run([npm, "ci", "--silent"], cwd=home, check=False, timeout=240, capture_output=True)
+    return str(found) if found.exists() else None
 
 
 @dataclass

@@ -14,14 +14,17 @@ if [ -n "${__PREFECT_ENV-}" ] && [ -r "$__pe_home/deactivate.d/00_prefect-env.sh
   . "$__pe_home/deactivate.d/00_prefect-env.sh"
 fi
 __pe_state=${PREFECT_ENV_CACHE:-${XDG_CACHE_HOME:-${HOME-}/.cache}/prefect-env}/prefixes${CONDA_PREFIX-}/state.sh
-if [ -O "$__pe_state" ] && . "$__pe_state"; then
-  :
-else
-  __pe_python=${CONDA_PREFIX-}/bin/python
-  [ -x "$__pe_python" ] || __pe_python=${CONDA_PREFIX-}/python.exe
-  if [ -x "$__pe_python" ]; then
-    __pe_state=$("$__pe_python" -I -c 'import sys; sys.path.append(sys.argv.pop(2)); from prefect_env.state import main; main()' \
-      sh "$__pe_home") && [ -r "$__pe_state" ] && . "$__pe_state"
+__pe_fresh=
+if [ -O "$__pe_state" ]; then
+  . "$__pe_state"
+fi
+__pe_python=${CONDA_PREFIX-}/bin/python
+[ -x "$__pe_python" ] || __pe_python=${CONDA_PREFIX-}/python.exe
+if [ -z "$__pe_fresh" ] && [ -x "$__pe_python" ]; then
+  __pe_state=$("$__pe_python" -I -c 'import sys; sys.path.append(sys.argv.pop(2)); from prefect_env.state import main; main()' \
+    sh "$__pe_home") || __pe_state=
+  if [ -r "$__pe_state" ]; then
+    . "$__pe_state"
   fi
-fi || :
-unset __pe_home __pe_state __pe_python
+fi
+unset __pe_home __pe_state __pe_fresh __pe_python

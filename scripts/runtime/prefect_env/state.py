@@ -165,7 +165,10 @@ def data(conditions: list[Record], actions: list[Record]) -> str:
 
 
 def sh(conditions: list[Record], actions: list[Record]) -> str:
-    """POSIX shell code to be sourced: status 1 if stale, else everything is set."""
+    """POSIX shell code to be sourced: sets ``__pe_fresh``, unless it is stale, and everything else.
+
+    It never fails: under ``set -e`` dash would leave the user's shell, even where a condition sources it.
+    """
     quote = shlex.quote
     tests = []
     for kind, name, value in conditions:
@@ -177,11 +180,12 @@ def sh(conditions: list[Record], actions: list[Record]) -> str:
         else:
             stamp = quote(name)
             tests.append(f"[ -e {path} ] && ! [ {path} -nt {stamp} ] && ! [ {path} -ot {stamp} ]")
-    code = [" &&\n".join(tests) + " || return 1"] if tests else []
     sets = [f"{name}={quote(value)}" for kind, name, value in actions if kind == "set"]
+    code = ["if " + " &&\n".join(tests or ["true"]) + "; then", "__pe_fresh=1"]
     code += [" \\\n ".join(["export", *sets])] if sets else []
     code += [f"unset {name}" for kind, name, _ in actions if kind == "unset"]
     code += [f"printf '%s\\n' {quote('prefect-env: ' + value)} >&2" for kind, _, value in actions if kind == "warn"]
+    code.append("fi")
     return "\n".join([*code, ""])
 
 
