@@ -104,8 +104,15 @@ def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.Mon
     found = subject.report()["telemetry"]
     assert found.status is Status.WARN
     assert "sens-o-matic.prefect.io" in found.evidence
+    arguments = ["--only", "telemetry", "--fix"]
+    monkeypatch.setattr("prefect_env.doctor.host.live", lambda: subject.host)
+    assert CliRunner().invoke(doctor, arguments, input="y\n").exit_code == 0
+    settings = subject.root / "home" / ".config" / "prefect-env" / "prefect-env.conf"
+    assert settings.read_text() == "TELEMETRY=false\n"
+    assert subject.report()["settings-active"].status is Status.WARN  # until the environment is activated
     subject.env(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
-    assert subject.report()["telemetry"].status is Status.OK
+    report = subject.report()
+    assert report["telemetry"].status is report["settings-active"].status is Status.OK
 
 
 def test_versions_are_ordered_by_stage() -> None:

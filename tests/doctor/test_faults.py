@@ -297,8 +297,8 @@ FAULTS = [
     Fault("ca-files", FAIL, "No such file", lambda s: trusted(s, s.root / "none.pem")),
     Fault("ca-files", FAIL, "set but empty", lambda s: s.env(SSL_CERT_FILE="")),
     Fault("ca-files", FAIL, "no certificate in it", lambda s: trusted(s, Path(__file__))),
-    Fault("ca-expiry", FAIL, "CN=Example CA expired", lambda s: trusted(s, ca(s, -1))),
-    Fault("ca-expiry", WARN, "CN=Example CA expires", lambda s: trusted(s, ca(s, 7))),
+    Fault("ca-expiry", FAIL, "Example CA expired", lambda s: trusted(s, ca(s, -1))),
+    Fault("ca-expiry", WARN, "Example CA expires", lambda s: trusted(s, ca(s, 7))),
     Fault("ca-clients", WARN, "only REQUESTS_CA_BUNDLE", lambda s: s.env(REQUESTS_CA_BUNDLE=str(ca(s, 300)))),
     Fault("ca-clients", WARN, "only SSL_CERT_DIR", lambda s: s.env(SSL_CERT_DIR="/etc/pki/tls/certs")),
     Fault(
@@ -358,6 +358,7 @@ FAULTS = [
     Fault("kernel", FAIL, "2.6.32", lambda s: s.change(kernel="2.6.32-754.el6.x86_64")),
     Fault("architecture", FAIL, "linux-64 packages on linux-aarch64", lambda s: s.change(machine="aarch64")),
     Fault("open-files", WARN, "256", lambda s: s.change(open_files=256)),
+    Fault("settings-active", WARN, "HTTPS_PROXY is not what", lambda s: settings_file(s, "HTTPS_PROXY=http://p:1\n")),
     Fault("settings-unknown", WARN, "PREFECT_API_URLL", lambda s: s.env(PREFECT_API_URLL="http://x/api")),
     Fault(
         "settings-deprecated",

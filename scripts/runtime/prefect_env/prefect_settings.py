@@ -80,7 +80,9 @@ def _toml(path: Path, settings: Settings) -> dict[str, Any]:
         import toml  # type: ignore[import-untyped]  # a dependency of every Prefect
 
         found = toml.loads(text)
-    except (OSError, ValueError, ImportError) as error:
+    except ImportError:
+        return {}  # an environment that broken has no Prefect that would read the file
+    except (OSError, ValueError) as error:
         settings.problems.append(f"{path} cannot be read: {error}")
         return {}
     return found if isinstance(found, dict) else {}
@@ -148,6 +150,9 @@ def database(settings: Settings, version: Version | None) -> Database:
             file = orion
         return Database("sqlite", f"sqlite+aiosqlite:///{file}", "default", file)
     url = re.sub(r"\$\{?PREFECT_HOME\}?", lambda _: str(settings.home), value.text)
+    password = settings.get("PREFECT_SERVER_DATABASE_PASSWORD", "PREFECT_API_DATABASE_PASSWORD")
+    text = password.text if password else ""
+    url = re.sub(r"\$\{PREFECT_(API|SERVER)_DATABASE_PASSWORD\}", lambda _: text, url)
     kind = re.split(r"[+:]", url, maxsplit=1)[0]
     if kind != "sqlite":
         return Database("postgresql" if kind == "postgres" else kind, url, value.source)

@@ -18,13 +18,14 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from prefect_env import effective
+from prefect_env import edit, effective
 from prefect_env.doctor import client
 from prefect_env.doctor.checks import proxy
 from prefect_env.doctor.checks.settings import calls_home
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
 from prefect_env.redact import masked
+from prefect_env.settings import user_file
 from prefect_env.versions import Version
 
 GROUP = "API server"
@@ -252,7 +253,19 @@ def task_runs(context: Context) -> Result:
     return ok(f"{found} of {client.TASKS}")
 
 
-@check("telemetry", "An offline host does not call home", Needs.NETWORK)
+def _silence(context: Context) -> str:
+    path = user_file(context.host.env)
+    edit.update(path, {"TELEMETRY": "false"})
+    return f"wrote TELEMETRY=false into {path}; activate the environment again"
+
+
+@check(
+    "telemetry",
+    "An offline host does not call home",
+    Needs.NETWORK,
+    fixer=_silence,
+    question="Turn telemetry off in your prefect-env.conf?",
+)
 def telemetry(context: Context) -> Result:
     """Telemetry that is on where its address is not known: every try is an error in the log."""
     calls = calls_home(context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from prefect_env import effective, proxies
 from prefect_env.doctor.context import Context
@@ -59,6 +60,21 @@ def deprecated(context: Context) -> Result:
         if name in old
     ]
     return merged(found, ok("none"))
+
+
+@check("settings-active", "The settings files are in force", Needs.FILES)
+def active(context: Context) -> Result:
+    """What an activation would set from a settings file, and this session has not."""
+    found = [
+        warn(
+            f"{name} is not what {source} says",
+            "the environment is not active, or the file was changed since",
+            "activate the environment again",
+        )
+        for name, (value, source) in context.plan.variables.items()
+        if re.search(r":\d+$", source) and context.host.env.get(name) != value
+    ]
+    return merged(found, ok(f"{len(context.plan.settings)} settings"))
 
 
 def calls_home(context: Context) -> list[str]:

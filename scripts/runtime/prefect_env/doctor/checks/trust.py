@@ -78,6 +78,8 @@ def _certificates(path: Path) -> list[bytes]:
 def _expiry(path: Path, public: set[bytes]) -> list[Result]:
     from cryptography import x509
 
+    from prefect_env.trust import name_of, when
+
     found = []
     now = datetime.now(timezone.utc)
     certificates = _certificates(path)
@@ -89,9 +91,7 @@ def _expiry(path: Path, public: set[bytes]) -> list[Result]:
             with warnings.catch_warnings():  # serial numbers that are not positive: some old roots
                 warnings.simplefilter("ignore")
                 certificate = x509.load_der_x509_certificate(der)
-                name = certificate.subject.rfc4514_string()
-            end = getattr(certificate, "not_valid_after_utc", None)  # cryptography 42
-            end = end or certificate.not_valid_after.replace(tzinfo=timezone.utc)
+            end, name = when(certificate)[1], name_of(certificate.subject)
         except ValueError:
             continue
         if end < now and (short or end > now - FORGOTTEN):
