@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ import pytest
 from install import dummies
 from maintain.install.choice import choose
 from maintain.install.engine import ACTIVATE, install
+from shells import runners
 
 NAMES = ("B", "a", "a_c")
 """Scripts of packages, in conda's order: by byte."""
@@ -76,9 +77,12 @@ SHELLS = {
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> Shell:
     found = SHELLS[request.param]
-    if not shutil.which(found.command[0]):
+    program = shutil.which(found.command[0])
+    if request.param == "nu":
+        program = runners.program(runners.SHELLS["nushell"])
+    if not program:
         pytest.skip(f"{found.command[0]} is not installed")
-    return found
+    return replace(found, command=(program, *found.command[1:]))
 
 
 class Session:
