@@ -30,7 +30,10 @@ def seeded(line: str, home: Path) -> Path:
 def _fill(prefix: Path, kept: Path) -> None:
     home = kept.with_suffix(".home")
     shutil.rmtree(home, ignore_errors=True)
-    done = servers.run(prefix, "python", SEED, env=servers.environment(prefix, home))
+    patient = {
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "200"
+    }  # the default of 20 s is short on a busy machine
+    done = servers.run(prefix, "python", SEED, env={**servers.environment(prefix, home), **patient})
     assert done.returncode == 0, done.stderr
     # Not a rename: the temporary server of Prefect 3 may take a while to end.
     partial = kept.with_suffix(".partial")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,9 +58,13 @@ class Place:
             check=False,
         )
 
+    @property
+    def move(self) -> list[str | Path]:
+        """The command for the upgrade."""
+        return ["upgrade", "run", "--from", self.folder / "old", "--to", self.folder / "new", "--link", self.link]
+
     def upgrade(self, kill: int | None = None) -> subprocess.CompletedProcess[str]:
-        where = ("--from", self.folder / "old", "--to", self.folder / "new", "--link", self.link)
-        return self.run("upgrade", "run", *where, "--yes", kill=kill)
+        return self.run(*self.move, "--yes", kill=kill)
 
     def rollback(self, kill: int | None = None) -> subprocess.CompletedProcess[str]:
         return self.run("upgrade", "rollback", "--yes", kill=kill)
@@ -140,6 +146,25 @@ def test_a_rollback_killed_anywhere(place: Place) -> None:
         assert done.returncode == 0 or (entry["status"] == "rolled-back"), (point, done.stderr)
         assert place.state() == ("old", "old"), point
     assert ("new", "old") in seen
+
+
+def test_ctrl_c_puts_all_back(place: Place) -> None:
+    place.reset("old")
+    process = subprocess.Popen(
+        [place.link.resolve() / "bin" / "python", "-m", "prefect_env", *place.move, "--yes"],
+        env=fakes.environment(place.link.resolve(), place.home),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr
+    assert any("migrating a copy" in line for line in process.stderr)
+    os.killpg(process.pid, signal.SIGINT)
+    assert "interrupted" in process.stderr.read()
+    assert process.wait() == 130
+    assert place.state() == ("old", "old")
+    assert json.loads((place.home / "prefect-env" / "upgrades.json").read_text())[-1]["status"] == "rolled-back"
+    assert not list(place.home.glob(".prefect.db*"))
 
 
 def test_the_journal_stands_between_and_says_what_to_do(place: Place) -> None:
