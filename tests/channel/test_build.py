@@ -23,6 +23,9 @@ from support.standin import standin
 
 pytestmark = pytest.mark.slow
 
+SHARED = cache_dir() / "stand-in"
+"""The cache of all tests; read before a test sets another."""
+
 BUILD = (
     "import sys; from pathlib import Path; from maintain.channel import build; "
     "build._build_ours = lambda lines, channel: []; build.build_channel(['3'], Path(sys.argv[1]))"
@@ -36,13 +39,18 @@ def converted_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_sources", build._code)
 
 
+def linked(part: str, cache: Path) -> None:
+    """Fill a part of ``cache`` with links to the shared one, without what other processes are at."""
+    shutil.copytree(SHARED / part, cache / part, copy_function=os.link, ignore=shutil.ignore_patterns(".*"))
+
+
 @pytest.fixture
 def unconverted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tools' part of a new cache that has all downloads of the shared one and no package."""
     standin("3")
     cache = tmp_path / "cache" / "stand-in"
     for part in ("debs", "wheels"):
-        shutil.copytree(cache_dir() / "stand-in" / part, cache / part, copy_function=os.link)
+        linked(part, cache)
     monkeypatch.setenv("PREFECT_ENV_CACHE", str(cache.parent))
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts"))
     return cache
@@ -106,11 +114,15 @@ def test_damage_is_healed(tmp_path: Path, converted_only: None) -> None:
 
 
 def test_a_damaged_cache_is_healed(unconverted: Path, tmp_path: Path, converted_only: None) -> None:
+    linked("packages", unconverted)
     whole = sums(build.build_channel(["3"], tmp_path / "a"))
-    victims = [*unconverted.glob("packages/*/*/sqlite-*.conda"), *unconverted.glob("packages/*/*/six-*.conda")]
-    for victim in victims:
-        victim.write_bytes(victim.read_bytes()[:500])
-    assert len(victims) == 2
+    victims = [tmp_path / "a" / name for name in whole if name.partition("/")[2].startswith(("sqlite-", "six-"))]
+    links = [path for path in unconverted.glob("packages/*/*/*.conda") if any(path.samefile(file) for file in victims)]
+    for path in links:
+        short = path.read_bytes()[:500]
+        path.unlink()  # a link into the shared cache, which must stay whole
+        path.write_bytes(short)
+    assert len(links) == 2
     assert sums(build.build_channel(["3"], tmp_path / "b")) == whole
 
 
