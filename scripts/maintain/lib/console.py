@@ -134,7 +134,8 @@ def main(command: click.Command) -> NoReturn:
     """
     code = int(Exit.DONE)
     try:
-        value = command.main(standalone_mode=False)
+        # The entry point's own name, not python -m; taken out so that commands we start do not inherit it.
+        value = command.main(prog_name=os.environ.pop("PREFECT_ENV_PROGRAM", None), standalone_mode=False)
         code = value if isinstance(value, int) else code
     except click.exceptions.Exit as stop:
         code = stop.exit_code
