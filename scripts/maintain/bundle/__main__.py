@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,7 @@ from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, explained
 from maintain.lib.paths import LOCK, ROOT
 from maintain.lock import lockfile
-from maintain.mirror.selection import channel, select
-
-UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+from maintain.mirror.selection import channel, select, size_of
 
 
 @click.group(epilog="Example: scripts/pack create --platform linux-64 --source ./mirror/conda-forge")
@@ -83,7 +80,7 @@ def create(
         with progress() as bar:
             bar.add_task(f"packing {contents.name}", total=None)
             results.append(
-                write(contents, output, formats=formats, split=_size(split) if split else None, base=base, key=signer)
+                write(contents, output, formats=formats, split=size_of(split) if split else None, base=base, key=signer)
             )
     emit([_json(result) for result in results], lambda: _show(results), as_json=as_json)
 
@@ -166,13 +163,6 @@ def _private(path: Path) -> Ed25519PrivateKey:
     if not isinstance(found, Ed25519PrivateKey):
         raise ToolError("bad-file", "the key is no Ed25519 key", where=str(path), fix="make one: scripts/pack key FILE")
     return found
-
-
-def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([KMG]?)B?", text.upper())
-    if not match:
-        raise ToolError("bad-usage", f"{text} is no size", fix="write it as 650M or 4G")
-    return int(match[1]) * UNITS[match[2]]
 
 
 def _json(result: Result) -> dict[str, Any]:

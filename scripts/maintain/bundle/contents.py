@@ -61,7 +61,7 @@ class Contents:
     site: tuple[Path, ...] = ()
     """Settings files of the site that every installation gets."""
     installer: bool = True
-    """Whether an installer will be written, which needs the engine."""
+    """Whether an installer will be written: then a missing engine is an error."""
 
     @cached_property
     def packages(self) -> tuple[Package, ...]:
@@ -82,7 +82,8 @@ class Contents:
 
     def members(self) -> list[Item]:
         """Every member behind the manifest, in order."""
-        files = [Item(layout.ENGINE, engine.build(self.archives))] if self.installer else []
+        with_engine = self.installer or all(name in self.archives for name in engine.NEEDED)
+        files = [Item(layout.ENGINE, engine.build(self.archives))] if with_engine else []
         files += [
             Item("packages.txt", self._list().encode()),
             Item("pixi-pack.json", json.dumps({"version": "1", "platform": self.subdir}).encode()),
@@ -197,7 +198,8 @@ class Contents:
     def sbom(self) -> bytes:
         """CycloneDX, from the lock file."""
         with tempfile.TemporaryDirectory(prefix="prefect-env-pack-") as folder:
-            path = Path(folder) / "pixi.lock"
+            path = Path(folder) / self.name / "pixi.lock"  # the folder's name is the document's subject
+            path.parent.mkdir()
             path.write_bytes(self.lock)
             (document,) = documents(lockfile.read(path), Path(folder) / "sbom")
             return document.read_bytes()

@@ -187,7 +187,7 @@ class Bundle:
         digits = block[124:135]
         if not re.fullmatch(rb"[0-7]{11}", digits) or (size := int(digits, 8)) > MAX_MANIFEST:
             raise self.refused(f"no member at byte {whole.tell() - len(block)}: no bundle of prefect-env, or cut")
-        if block != header(name, size) or name not in (DELTA, MANIFEST, CHECKSUM, SIGNATURE):
+        if name not in (DELTA, MANIFEST, CHECKSUM, SIGNATURE) or block != header(name, size):
             raise self.refused(f"the header of {name!r} is not as written")
         data = b"".join(read(whole, size))
         if len(data) != size or whole.read(-size % BLOCK) != padding(size):
@@ -211,6 +211,7 @@ class Bundle:
                 name, size = str(entry["name"]), int(entry["size"])
                 if not safe(name) or name in seen or not re.fullmatch(r"[0-9a-f]{64}", entry["sha256"]) or size < 0:
                     raise self.refused(f"{name!r} is no name that a member may have")
+                header(name, size)  # raises ValueError where they do not fit
                 seen.add(name)
                 if name not in absent:
                     yield Member(name, size, entry["sha256"], at + BLOCK)

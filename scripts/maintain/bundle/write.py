@@ -68,7 +68,7 @@ def write(
     result = Result(name, checksum.decode()[:64])
     with explained(folder), exclusive(folder / ".pack.lock", what=f"the folder {folder}"):
         _clear(folder, name)
-        for kind in formats:
+        for kind in sorted(set(formats)):
             suffix = ".tar" if kind == "tar" else ".cmd" if contents.subdir == "win-64" else ".sh"
             head = b"" if kind == "tar" else _head(contents, stream, present, front, split)
             result.files += _cut(folder, name + suffix, [head, *stream], split)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -57,3 +58,11 @@ def packages(records: Iterable[RepoDataRecord], source: str | None = None) -> tu
 def channel(package: Package) -> str:
     """The URL of the channel that the lock has ``package`` from, without credentials."""
     return masked(package.record.url.rsplit("/", 2)[0])
+
+
+def size_of(text: str) -> int:
+    """A size as people write it (``650M``, ``4G``; powers of ten) in bytes. Raises ``bad-usage``."""
+    match = re.fullmatch(r"([1-9]\d*)([KMG]?)B?", text.upper())
+    if not match:
+        raise ToolError("bad-usage", f"{text} is no size", fix="write it as 500K, 650M or 4G")
+    return int(match[1]) * {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}[match[2]]

@@ -117,9 +117,9 @@ check_place() {
     newline='
 '
     case $prefix in
-        *[:\"\'\$\`\\]* | *"$newline"*)
+        *[:\"\$\`\\]* | *"$newline"*)
             fail 2 bad-usage "the path of the prefix has a character that scripts cannot hold" "$prefix" \
-                "none of : \" ' \$ \` \\ and no line break may be in it" "choose another --prefix" ;;
+                "none of : \" \$ \` \\ and no line break may be in it" "choose another --prefix" ;;
     esac
     [ "${#prefix}" -le "$prefix_max" ] || fail 2 bad-usage "the path of the prefix is too long" "$prefix" \
         "it has ${#prefix} bytes, the programs have room for $prefix_max" "choose a shorter --prefix"
