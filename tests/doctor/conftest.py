@@ -125,10 +125,10 @@ def dist_info(site: Path, name: str, version: str, **metadata: str) -> Path:
     return folder
 
 
-def migrations(package: Path, version: str) -> None:
+def migrations(package: Path, version: str, dialect: str = "sqlite") -> None:
     """Migration files up to the head of ``version`` as the table of revisions knows it."""
-    order, heads = revisions.table("sqlite")
-    folder = package / "server" / "database" / "_migrations" / "versions" / "sqlite"
+    order, heads = revisions.table(dialect)
+    folder = package / "server" / "database" / "_migrations" / "versions" / dialect
     for path in folder.glob("*.py"):
         path.unlink()
     folder.mkdir(parents=True, exist_ok=True)

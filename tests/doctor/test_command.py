@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from click.testing import CliRunner, Result
 
-from doctor.conftest import Subject
+from doctor.conftest import Subject, migrations
 from maintain.revisions import DATA, document, wheels_of_lines
 from prefect_env import revisions
+from prefect_env.db.base import State
+from prefect_env.db.postgres import Postgres
 from prefect_env.doctor.checks import host as host_checks
 from prefect_env.doctor.checks import network
 from prefect_env.doctor.command import doctor
@@ -113,6 +116,35 @@ def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.Mon
     subject.env(PREFECT_SERVER_ANALYTICS_ENABLED="false", DO_NOT_TRACK="1")
     report = subject.report()
     assert report["telemetry"].status is report["settings-active"].status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("revision", "status", "words"),
+    [
+        ("d4a7e1c93f52", Status.OK, "of Prefect 3.8.8"),
+        ("b23c83a12cb4", Status.WARN, "of Prefect 2.20.26"),
+        ("unheard-of", Status.FAIL, "does not know"),
+        (None, Status.SKIP, "no tables yet"),
+    ],
+)
+def test_a_postgresql_database_is_compared_too(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, revision: str | None, status: Status, words: str
+) -> None:
+    subject.options = Options()
+    subject.env(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://prefect:secret@db.example/prefect")
+    migrations(subject.site / "prefect", "3.8.8", "postgresql")
+    monkeypatch.setattr(Postgres, "state", lambda _: State(revision, frozenset({"alembic_version"})))
+    found = subject.report()["database-server"]
+    assert (found.status, words in found.evidence) == (status, True)
+
+
+def test_a_postgresql_server_that_does_not_answer(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject.options = Options()
+    subject.env(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://prefect:secret@127.0.0.1:1/prefect")
+    found = subject.report()["database-server"]
+    expected = Status.FAIL if shutil.which("psql") else Status.SKIP
+    assert found.status is expected
+    assert "secret" not in found.evidence
 
 
 def test_versions_are_ordered_by_stage() -> None:

@@ -10,12 +10,16 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from prefect_env import installed, prefect_settings, revisions
+from prefect_env.console import CommandError
+from prefect_env.db.base import State
+from prefect_env.db.postgres import Postgres
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
 from prefect_env.redact import masked
 
 GROUP = "Database"
 
+ALEMBIC = "alembic_version"
 MIB = 1 << 20
 LEAST_FREE = 500 * MIB
 QUICK = 512 * MIB
@@ -56,9 +60,12 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
             return
 
 
-def tables(connection: sqlite3.Connection) -> set[str]:
-    """The names of the tables."""
-    return {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+def state(file: Path) -> State:
+    """Where the database in ``file`` stands. Raises sqlite3.Error."""
+    with opened(file) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        found = connection.execute("SELECT version_num FROM alembic_version").fetchone() if ALEMBIC in names else None
+    return State(found[0] if found else None, frozenset(names))
 
 
 def size(amount: int) -> str:
@@ -169,34 +176,46 @@ def revision(context: Context) -> Result:
     if file is None:
         return skip("no local file")
     try:
-        with opened(file) as connection:
-            names = tables(connection)
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone() if ALEMBIC in names else None
+        return _fits(context, "sqlite", state(file))
     except sqlite3.Error as error:
         return skip(f"it cannot be read: {error}")
-    if row is None:
-        return skip("before alembic" if {"flow", "flow_run"} <= names else "no tables yet")
-    known = revisions.installed(context.package, "sqlite")
+
+
+def _fits(context: Context, dialect: str, found: State) -> Result:
+    if found.revision is None:
+        return skip("no tables yet" if found.empty else "from before alembic")
+    writer = revisions.written_by(dialect, found.revision) or "a Prefect that this command does not know"
+    evidence = f"revision {found.revision}, of {writer}"
+    known = revisions.installed(context.package, dialect)
     if not known:
-        return skip(f"revision {row[0]}; this Prefect brings no migrations")
-    writer = revisions.written_by("sqlite", row[0]) or "a Prefect that this command does not know"
-    evidence = f"revision {row[0]}, of {writer}"
-    if row[0] not in known:
+        return skip(f"{evidence}; this Prefect brings no migrations")
+    if found.revision not in known:
         return fail(
             f"{evidence}; Prefect {context.prefect} ends at {known[-1]}",
             'it is newer than this Prefect, which stops with "Can\'t locate revision"',
             f"with the newer Prefect: prefect-env db downgrade --revision {known[-1]}; or use that Prefect",
         )
-    if row[0] != known[-1]:
+    if found.revision != known[-1]:
         return warn(
-            f"{evidence}; {len(known) - 1 - known.index(row[0])} migrations behind Prefect {context.prefect}",
+            f"{evidence}; {len(known) - 1 - known.index(found.revision)} migrations behind Prefect {context.prefect}",
             "the next start of a server migrates it, and the older Prefect cannot open it again",
             "prefect-env db backup && prefect-env db upgrade",
         )
     return ok(evidence)
 
 
-ALEMBIC = "alembic_version"
+@check("database-server", "The PostgreSQL database fits this Prefect", Needs.NETWORK)
+def server(context: Context) -> Result:
+    """:func:`revision` for PostgreSQL, asked by its program psql."""
+    if context.database.kind != "postgresql":
+        return skip("SQLite")
+    try:
+        return _fits(context, "postgresql", Postgres(context.database.url).state())
+    except CommandError as error:
+        if error.fields["error"] == "missing-program":
+            return skip(str(error))
+        fix = "start it, or correct the address; prefect-env db status says more"
+        return fail(f"{masked(context.database.url)}: {error.fields['why'] or error}", "the server cannot start", fix)
 
 
 @check("database-alpha", "The database can be migrated", Needs.FILES)
@@ -206,17 +225,16 @@ def alpha(context: Context) -> Result:
     if file is None:
         return skip("no local file")
     try:
-        with opened(file) as connection:
-            names = tables(connection)
+        found = state(file)
     except sqlite3.Error as error:
         return skip(f"it cannot be read: {error}")
-    if ALEMBIC not in names and {"flow", "flow_run"} <= names:
+    if found.alpha:
         return fail(
             f"{file} was made by Prefect 2.0a9 or earlier",
             "upgrade and reset both stop with 'table flow already exists'; its data cannot be converted",
             f"mv {file} {file}.2.0a9 (it is kept; Prefect makes a new, empty database), or: prefect-env upgrade run",
         )
-    return ok("it has a revision" if ALEMBIC in names else "no tables yet")
+    return ok("no tables yet" if found.empty else "it has a revision")
 
 
 def _rename_orion(context: Context) -> str:
