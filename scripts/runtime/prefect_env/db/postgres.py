@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,8 +90,12 @@ class Postgres(Database, Session):
 
     @contextmanager
     def session(self, *, exclusive: bool = False) -> Iterator[Postgres]:
-        if exclusive and (users := self.users()):
-            self.busy(users)
+        for seconds in (0.2, 2, 0) if exclusive else ():  # a connection takes a moment to end with its process
+            if not (users := self.users()):
+                break
+            if not seconds:
+                self.busy(users)
+            time.sleep(seconds)
         yield self
 
     def state(self) -> State:

@@ -100,8 +100,12 @@ def perform(plan: Plan, *, dry_run: bool, yes: bool, start_empty: bool, as_json:
             why="DATA WILL BE LOST in the new database, which starts empty; the old one is backed up and set aside",
             fix="add --start-empty to agree",
         )
+    if not plan.actions():
+        engine.finish(plan.home)
+        emit(plan.as_dict(), plan.text(), as_json=as_json)
+        return
     say(plan.text())
-    if plan.actions() and not yes:
+    if not yes:
         click.confirm("Go on?", abort=True, err=True)
     entry = engine.run(plan)
     lines = [f"done: {entry}"]

@@ -69,7 +69,7 @@ class Plan:
             found.append("check revision, integrity and the rows of each table")
             if sqlite:
                 found.append(f"put the copy in place of {self.target.where}")
-        if self.link:
+        if self.link and links.target(self.link) != str(situation.new.path):
             found.append(f"switch {self.link} to {situation.new.path}")
         return found
 

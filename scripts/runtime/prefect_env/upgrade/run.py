@@ -23,19 +23,19 @@ from prefect_env.upgrade.plan import Plan
 
 SHRINKING = {
     "block": "renamed in 2.0b6",
-    "block_data": "renamed in 2.0a12",
+    "block_data": "renamed after 2.0a10",
     "block_spec": "renamed in 2.0b6",
     "block_type": "Debug Print Notification is deleted in 2.0b8",
-    "block_document_reference": "blocks that refer to themselves, deleted in 3.7",
+    "block_document_reference": "blocks that refer to themselves are deleted on the way to 3.8.3",
     "concurrency_limit": "moved to concurrency_limit_v2 in 3.4.19",
     "flow_run_alert_policy": "renamed in 2.0b6",
     "flow_run_alert_queue": "renamed in 2.0b6",
     "flow_run_notification_policy": "dropped in 3.4.0",
     "flow_run_notification_queue": "dropped in 3.4.0",
-    "work_pool_queue": "merged into work_queue in 2.8.0",
-    "worker": "workers of before 2.8.0 register again",
-    "worker_pool": "renamed in 2.7.8",
-    "worker_pool_queue": "renamed in 2.7.8",
+    "work_pool_queue": "merged into work_queue before 2.8.6",
+    "worker": "workers register again",
+    "worker_pool": "renamed before 2.8.6",
+    "worker_pool_queue": "renamed before 2.8.6",
 }
 """Tables from which Prefect's own migrations take rows (``DELETE``, ``DROP``, ``RENAME`` in its migration files)."""
 
@@ -49,8 +49,10 @@ def run(plan: Plan) -> Entry:
     """Do what ``plan`` says; on failure all is as before. Raises the failure as :class:`CommandError`."""
     with lock(plan.home):
         journal = Journal(plan.home)
-        recover(journal)
         situation = plan.situation
+        finished = recover(journal)
+        if finished and (finished.old, finished.new) == (str(situation.old.path), str(situation.new.path)):
+            return finished
         entry = Entry(
             id=f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}Z",
             status=status.STARTED,
@@ -117,9 +119,9 @@ def _postgres(plan: Plan, source: Database, journal: Journal, entry: Entry) -> N
         plan.situation.new.migrate(source, down_to=plan.revision if plan.down else None)
         _check(plan, source, kept.counts)
         journal.save(entry, status.SWITCHING)
-    except BaseException:
+    except BaseException as failure:
         if entry.status == status.MIGRATING and entry.backup:
-            say("restoring the database ...")
+            say(f"restoring the database: {failure or 'interrupted'} ...")
             source.restore(backup.read(Path(entry.backup)).content, lambda _: None)
         _unchanged(journal, entry)
         raise
@@ -136,7 +138,7 @@ def _back_up(plan: Plan, source: Database, session: Session, entry: Entry) -> Ba
     made = backup.create(
         source, session, plan.backups, prefect=entry.old_version, reason=f"before Prefect {entry.new_version}"
     )
-    entry.backup = str(made.folder)
+    entry.backup, entry.revision = str(made.folder), made.revision
     return made
 
 
@@ -163,7 +165,7 @@ def _failed(database: Database, why: str) -> None:
         "the migrated database is not as it should be",
         where=database.where,
         why=why,
-        fix="nothing was changed; report it with the output of prefect-env upgrade plan",
+        fix="all is as before; report it with the output of prefect-env upgrade plan",
     )
 
 
@@ -174,14 +176,22 @@ def _finish(journal: Journal, entry: Entry) -> None:
     journal.save(entry, status.DONE)
 
 
-def recover(journal: Journal) -> None:
+def finish(home: Path) -> None:
+    """:func:`recover` what is unfinished in this ``PREFECT_HOME``."""
+    journal = Journal(home)
+    if journal.last and journal.last.status in status.UNFINISHED:
+        with lock(home):
+            recover(journal)
+
+
+def recover(journal: Journal) -> Entry | None:
     """Bring what a kill interrupted to the old or the new state, where that changes nobody's data.
 
-    Raises ``check-failed`` where it takes a rollback.
+    Returns the upgrade if it is done now. Raises ``check-failed`` where it takes a rollback.
     """
     entry = journal.last
     if entry is None or entry.status not in status.UNFINISHED:
-        return
+        return None
     work = Path(entry.work) if entry.work else None
     if entry.status in (status.MIGRATING, status.RETURNING):
         raise CommandError(
@@ -194,11 +204,12 @@ def recover(journal: Journal) -> None:
     if entry.status == status.SWITCHING and not (work and work.exists()):
         say(f"finishing an interrupted upgrade: {entry}")
         _finish(journal, entry)
-        return
+        return entry
     say(f"cleaning up after an interrupted upgrade that had changed nothing: {entry}")
     if work:
         remove(work)
     journal.save(entry, status.UNDONE)
+    return None
 
 
 def undoable(journal: Journal) -> Entry:
