@@ -44,6 +44,7 @@ def save(prefix: Path, record: Record) -> None:
     """Write one record; compact, because Python encodes that ten times faster than indented JSON."""
     path = prefix / "conda-meta" / f"{stem(record)}.json"
     path.write_text(json.dumps(record, separators=(",", ":"), ensure_ascii=False), encoding="utf-8")
+    path.chmod(0o644)  # py-rattler makes it 0600, and nobody else could tell what a shared prefix holds
 
 
 def stem(record: Record) -> str:
