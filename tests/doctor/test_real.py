@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import socketserver
 import sqlite3
+import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +119,23 @@ def test_it_works_where_prefect_does_not(prefixes: dict[str, Path], tmp_path: Pa
         (tmp_path / f"{name}.py").write_text("raise ImportError('broken on purpose')\n")
     report = doctor(prefixes["3"], tmp_path / "home", "--offline", "--deep", code=1, PYTHONPATH=str(tmp_path))
     assert set(spoke(report)) == {"python-variables", "prefect-import"}
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root, to become another user")
+def test_it_works_where_nothing_can_be_written(prefixes: dict[str, Path]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = seeded("3", Path(folder) / "home").parent
+        for path in (Path(folder), home):
+            path.chmod(0o555)
+        (home / "prefect.db").chmod(0o444)
+        env = {**servers.environment(prefixes["3"], home), **dict.fromkeys(("HOME", "XDG_CONFIG_HOME"), folder)}
+        env = {name: value for name, value in env.items() if name not in CA_VARIABLES}
+        command = [str(servers.program(prefixes["3"], "prefect-env")), "doctor", "--offline", "--json"]
+        done = subprocess.run(command, env=env, cwd=folder, user=65534, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = {check["id"]: check for check in json.loads(done.stdout)}
+    assert spoke(report) == {"database": f"{home / 'prefect.db'} cannot be written"}
+    assert report["database-integrity"]["status"] == report["database-revision"]["status"] == "ok"
 
 
 @pytest.fixture(scope="module")

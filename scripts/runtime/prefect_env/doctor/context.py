@@ -17,14 +17,6 @@ from prefect_env.versions import Version
 Record = dict[str, Any]
 
 
-def _record(path: Path) -> Record:
-    try:
-        content = json.loads(path.read_bytes())
-        return content if isinstance(content, dict) else {"name": path.stem, "error": "no JSON object"}
-    except (OSError, ValueError) as error:
-        return {"name": path.stem, "error": str(error)}
-
-
 @dataclass(frozen=True)
 class Options:
     """What the checks may look at: the network, every byte, the server by a flow."""
@@ -81,9 +73,28 @@ class Context:
         return installed.prefect_settings(self.package)
 
     @cached_property
+    def _conda_meta(self) -> tuple[list[Record], dict[str, OSError | ValueError]]:
+        good: list[Record] = []
+        bad: dict[str, OSError | ValueError] = {}
+        for path in sorted(self.prefix.glob("conda-meta/*.json")):
+            try:
+                content = json.loads(path.read_bytes())
+                if not isinstance(content, dict):
+                    raise ValueError("no JSON object")
+                good.append(content)
+            except (OSError, ValueError) as error:  # noqa: PERF203 - each of them
+                bad[path.stem] = error
+        return good, bad
+
+    @property
     def records(self) -> list[Record]:
-        """The conda packages of the prefix, from ``conda-meta``; a damaged record is a name and an ``error``."""
-        return [_record(path) for path in sorted(self.prefix.glob("conda-meta/*.json"))]
+        """The conda packages of the prefix, from ``conda-meta``."""
+        return self._conda_meta[0]
+
+    @property
+    def unread(self) -> dict[str, OSError | ValueError]:
+        """The records that cannot be read, by file name, with the reason."""
+        return self._conda_meta[1]
 
     @cached_property
     def floors(self) -> dict[str, Version]:

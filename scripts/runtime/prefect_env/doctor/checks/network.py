@@ -91,16 +91,16 @@ def _ask(context: Context) -> Answer:
     base = url(context)
     try:
         with session(context) as http, http.stream("GET", f"{base}/admin/version") as response:
-            now = datetime.now(timezone.utc)
-            response.read()
-            date = response.headers.get("date")
+            date, now = response.headers.get("date"), datetime.now(timezone.utc)
             stream = response.extensions.get("network_stream")
             secured = stream.get_extra_info("ssl_object") if stream else None
+            shown = secured.getpeercert() if secured else None  # gone once the answer is read
+            response.read()
             return Answer(
                 status=response.status_code,
                 version=str(response.json()) if response.status_code == 200 else "",
                 skew=parsedate_to_datetime(date) - now if date else None,
-                certificate=secured.getpeercert() if secured else None,
+                certificate=shown,
             )
     except ImportError as error:
         return Answer(error=f"httpx cannot be imported: {error}")

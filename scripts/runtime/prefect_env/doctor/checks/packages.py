@@ -17,6 +17,7 @@ from prefect_env.installed import normal
 GROUP = "Packages"
 
 REPAIR = "install again: scripts/install, pixi install --locked, or conda install --force-reinstall NAME"
+NO_RECORDS = "no records in conda-meta that can be read"
 SHOWN = 5
 """How many names a line of evidence holds."""
 
@@ -34,11 +35,16 @@ def _stem(record: Record) -> str:
 @check("lock", "The packages are those of the lock", Needs.FILES)
 def lock(context: Context) -> Result:
     """``conda-meta`` against pixi.lock, or the transactions in ``conda-meta/history``."""
+    if context.unread:
+        if any(isinstance(error, PermissionError) for error in context.unread.values()):
+            why = "conda, pixi and this command cannot tell what is installed"
+            fix = f"its owner runs: chmod -R a+rX {context.prefix}/conda-meta"
+            return warn(f"this user may not read {len(context.unread)} records of conda-meta", why, fix)
+        return fail(
+            f"damaged in conda-meta: {some(sorted(context.unread))}", "no tool can update such an environment", REPAIR
+        )
     if not context.records:
-        return skip(f"{context.prefix} has no conda-meta")
-    damaged = [record["name"] for record in context.records if "error" in record]
-    if damaged:
-        return fail(f"damaged in conda-meta: {some(damaged)}", "no tool can update such an environment", REPAIR)
+        return skip(NO_RECORDS)
     found = {_stem(record) for record in context.records}
     wanted, source = _locked(context)
     if not wanted:
@@ -89,8 +95,8 @@ def _pixi(context: Context, path: Path, environment: str) -> tuple[set[str], str
 @check("files", "No file of a package is gone", Needs.FILES)
 def files(context: Context) -> Result:
     """Every file that ``conda-meta`` lists, but byte code, which Python makes anew."""
-    if not context.records:
-        return skip(f"{context.prefix} has no conda-meta")
+    if context.unread or not context.records:
+        return skip(NO_RECORDS)
     root = f"{context.prefix}{os.sep}"
     gone = {
         record["name"]: path
@@ -107,8 +113,8 @@ def files(context: Context) -> Result:
 @check("altered", "No file of a package was changed", Needs.DEEP)
 def altered(context: Context) -> Result:
     """The SHA-256 of every file against ``conda-meta``."""
-    if not context.records:
-        return skip(f"{context.prefix} has no conda-meta")
+    if context.unread or not context.records:
+        return skip(NO_RECORDS)
     changed, count = [], 0
     for record in context.records:
         for path, expected in _hashes(record):
@@ -137,8 +143,8 @@ def _hashes(record: Record) -> Iterator[tuple[str, str]]:
 @check("intruders", "Every Python package came with conda", Needs.FILES)
 def intruders(context: Context) -> Result:
     """Metadata folders that no conda package owns: pip or uv put them there."""
-    if not context.records:
-        return skip(f"{context.prefix} has no conda-meta")
+    if context.unread or not context.records:
+        return skip(NO_RECORDS)
     owned = {
         path.split("/")[-2]
         for record in context.records
