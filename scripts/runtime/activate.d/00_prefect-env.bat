@@ -45,8 +45,6 @@
 @set "__pe_was="
 @for %%F in ("%__pe_stamps%%1") do @set "__pe_was=%%~tF %%~zF"
 @for %%F in ("%__pe_path%") do @set "__pe_now=%%~tF %%~zF"
-@if exist "%__pe_path%\" for %%F in ("%__pe_stamps%%1") do @set "__pe_was=%%~tF"
-@if exist "%__pe_path%\" for %%F in ("%__pe_path%") do @set "__pe_now=%%~tF"
 @if not exist "%__pe_path%" set "__pe_now=gone"
 @if "!__pe_now!"=="!__pe_was!" (endlocal) else (endlocal & set "__pe_fresh=")
 @exit /b 0

@@ -1,0 +1,246 @@
+"""cmd.exe, as wine has it, through the table of cases; PowerShell, which cannot be had, by its grammar and its twin."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import tree_sitter_batch
+import tree_sitter_powershell
+from tree_sitter import Language, Node, Parser
+
+from maintain.lib.paths import RUNTIME, cache_dir
+from prefect_env import effective
+from shells import cases
+from shells.fixtures import starts
+from shells.runners import NAME
+
+ROWS = [row for row in cases.rows() if not row.get("posix")]
+CASES = [row["name"] for row in ROWS]
+PROXIES = {name.upper() for name in cases.TWINS}
+SCRIPTS = [RUNTIME / folder / NAME for folder in ("activate.d", "deactivate.d")]
+
+STEPS = r"""
+@echo off
+{env}
+set > "{here}\0"
+call "{prefix}\etc\conda\activate.d\{name}.bat"
+if not "%ERRORLEVEL%"=="0" echo activation left ERRORLEVEL %ERRORLEVEL%
+set > "{here}\1"
+call "{prefix}\etc\conda\activate.d\{name}.bat"
+set > "{here}\2"
+{changes}
+call "{prefix}\etc\conda\deactivate.d\{name}.bat"
+if not "%ERRORLEVEL%"=="0" echo deactivation left ERRORLEVEL %ERRORLEVEL%
+set > "{here}\3"
+"""
+
+
+def windows(path: Path | str) -> str:
+    """A path of this host as wine's drive Z has it; anything else as it is."""
+    text = str(path)
+    return ("Z:" + text).replace("/", "\\") if text.startswith("/") else text
+
+
+@pytest.fixture(scope="session")
+def wine() -> Mapping[str, str]:
+    """The variables for wine's own prefix, which is made once and kept in the cache."""
+    if shutil.which("wine") is None:
+        pytest.skip("wine is not installed")
+    env = {
+        "WINEPREFIX": str(cache_dir() / "wine"),
+        "WINEDEBUG": "-all",
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/nonexistent",
+    }
+    done = subprocess.run(["wine", "cmd", "/c", "ver"], env=env, capture_output=True, timeout=240, check=False)
+    if b"Windows" not in done.stdout:
+        pytest.skip("wine does not start here")
+    return env
+
+
+def environment(case: cases.Case) -> dict[str, str]:
+    """The variables of a case, with paths as wine has them."""
+    env = {
+        "CONDA_PREFIX": str(case.prefix),
+        "PREFECT_ENV_CACHE": str(case.place / "cache dir"),
+        "APPDATA": str(case.place / "home/.config"),
+        "PREFECT_ENV_PROJECT": str(case.place / "project"),
+        **{name: case.text(value) for name, value in case.row.get("env", {}).items()},
+    }
+    return {name: windows(value) for name, value in env.items()}
+
+
+def prepare(made: list[cases.Case]) -> None:
+    """Write the states of all cases, as after a first activation."""
+    subprocess.run(
+        [sys.executable, "-m", "shells.wine_python"],
+        input="".join(json.dumps(environment(case)) + "\n" for case in made),
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(RUNTIME), str(Path(__file__).parents[1])])},
+        text=True,
+        check=True,
+    )
+
+
+def steps(case: cases.Case) -> Path:
+    """The batch file for one case, which writes the environment down at each step."""
+    here = case.place / "run"
+    here.mkdir()
+    meanwhile = case.row.get("meanwhile", {}).items()
+    text = STEPS.format(
+        name=NAME,
+        here=windows(here),
+        prefix=windows(case.prefix),
+        env="\n".join(f'set "{name}={value}"' for name, value in environment(case).items()),
+        changes="\n".join(f'set "{name}={"" if value == "-" else value}"' for name, value in meanwhile),
+    )
+    file = here / "steps.bat"
+    file.write_text(text.lstrip(), newline="\r\n")
+    return file
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A case, the environments (managed names and ours only) at its four steps, and what was said on each stream."""
+
+    case: cases.Case
+    environments: list[dict[str, str]]
+    said: str
+
+
+@pytest.fixture(scope="session")
+def in_cmd(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """All cases in one cmd.exe, since wine takes seconds to start."""
+    place = tmp_path_factory.mktemp("cmd")
+    laid_out = [
+        cases.lay_out(row, place / str(number), prepare=False, name="it's (x86)") for number, row in enumerate(ROWS)
+    ]
+    prepare(laid_out)
+    master = "".join(f'@echo @@\n@cmd /c "{windows(steps(case))}"\n' for case in laid_out)
+    (place / "all.bat").write_text(master, newline="\r\n")
+    done = subprocess.run(
+        ["wine", "cmd", "/c", windows(place / "all.bat")],
+        env=dict(wine),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=280,
+        check=False,
+    )
+    said = done.stdout.decode(errors="replace").split("@@")[1:]
+    assert len(said) == len(laid_out), done.stdout.decode(errors="replace")
+    return {
+        case.row["name"]: Ran(case, dumps(case.place / "run"), said[number]) for number, case in enumerate(laid_out)
+    }
+
+
+def dumps(here: Path) -> list[dict[str, str]]:
+    """What ``set`` wrote down at each step."""
+    ours = (*effective.MANAGED, "__PREFECT_ENV")
+    found = []
+    for step in range(4):
+        lines = (here / str(step)).read_text(errors="replace").splitlines()
+        pairs = (line.partition("=")[::2] for line in lines)
+        found.append({name.upper(): value for name, value in pairs if name.upper().startswith(ours)})
+    return found
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_cmd(name: str, in_cmd: dict[str, Ran]) -> None:
+    """The table of cases in cmd.exe; the state is fresh, so Python is not started."""
+    ran = in_cmd[name]
+    case, (before, active, again, after) = ran.case, ran.environments
+    wanted = {name.upper(): value if value is None else windows(value) for name, value in case.activated().items()}
+    changed = {name for name in before.keys() | active.keys() if active.get(name) != before.get(name)}
+    visible = {name: active.get(name) for name in changed if not name.startswith("__PREFECT_ENV")}
+    assert visible == {name: value for name, value in wanted.items() if value != before.get(name)}
+    assert again == active
+    assert starts(case.prefix) == 0
+    differs = {name: after.get(name) for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert differs == case.deactivated()
+    expected = case.row.get("says")
+    assert (expected in ran.said) if expected else ran.said.strip() == ""
+
+
+@pytest.mark.parametrize("change", ["user", "file", "none"])
+def test_stale(change: str, wine: Mapping[str, str], tmp_path: Path) -> None:
+    """Another variable, another date or a new file: Python is started.
+
+    wine does not wait for a Unix program, so what that would set cannot be seen here.
+    """
+    case = cases.lay_out({"site": "TELEMETRY=off"}, tmp_path / "case", prepare=False, name="it's (x86)")
+    prepare([case])
+    python = case.prefix / "python.exe"
+    python.write_text('#!/bin/sh\necho start >> "${0%/*}/starts"\n')
+    python.chmod(0o755)
+    env = dict(wine)
+    if change == "user":
+        env["DO_NOT_TRACK"] = "0"
+    elif change == "file":
+        site = case.prefix / "etc/prefect-env/site.d/10-site.conf"
+        site.write_text(site.read_text() + "# longer\n")
+    else:
+        (case.place / "project/prefect-env.conf").touch()
+    file = steps(case)
+    done = subprocess.run(["wine", "cmd", "/c", windows(file)], env=env, capture_output=True, timeout=120, check=False)
+    deadline = time.monotonic() + 20
+    while starts(case.prefix) == 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert starts(case.prefix) > 0, done.stdout
+
+
+def errors(node: Node) -> list[str]:
+    """Where a grammar could not follow the text."""
+    here = [f"line {node.start_point[0] + 1}"] if node.is_error or node.is_missing else []
+    return here + [line for child in node.children for line in errors(child)]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("language", ["bat", "ps1"])
+def test_grammar(language: str, script: Path) -> None:
+    """Every statement of the scripts that run on Windows is one by the language's grammar."""
+    grammar = tree_sitter_batch.language() if language == "bat" else tree_sitter_powershell.language()
+    tree = Parser(Language(grammar)).parse(script.with_suffix(f".{language}").read_bytes())
+    assert errors(tree.root_node) == []
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.parent.name)
+def test_line_ends(script: Path) -> None:
+    """CRLF in what Windows reads, LF in the others."""
+    for path in script.parent.iterdir():
+        content = path.read_bytes()
+        crlf = path.suffix in (".bat", ".ps1")
+        assert content.count(b"\r\n") == (content.count(b"\n") if crlf else 0), path.name
+
+
+def test_same_names_everywhere() -> None:
+    """Every script that lists the variables lists those of prefect_env, in each shell."""
+    for suffix in (".sh", ".fish", ".csh", ".ps1", ".bat"):
+        text = SCRIPTS[1].with_suffix(suffix).read_text()
+        listed = set(re.findall(r"\b(?!__)[A-Za-z_]{4,}\b", text))
+        wanted = {name for name in effective.MANAGED if suffix != ".bat" or not name.islower()}
+        assert wanted <= listed, suffix
+
+
+def test_twins() -> None:
+    """PowerShell's script takes cmd's steps in the same order: the same records, conditions and actions."""
+    order = re.compile(r"state\.(?:oem|data)|prefect_env\.state|[\"'](?:user|file|none|set|unset|warn)[\"']")
+    bat, ps1 = (
+        [word.strip("\"'").replace("oem", "data") for word in order.findall(SCRIPTS[0].with_suffix(suffix).read_text())]
+        for suffix in (".bat", ".ps1")
+    )
+    assert bat == ps1
+
+
+def test_names_sort_before_openssl() -> None:
+    """On Windows openssl's script must find SSL_CERT_FILE set by ours."""
+    names = sorted([NAME, "openssl_activate-win", "prefect"])
+    assert names[0] == NAME
