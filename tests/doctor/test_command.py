@@ -15,7 +15,7 @@ from prefect_env import revisions
 from prefect_env.db.base import State
 from prefect_env.db.postgres import Postgres
 from prefect_env.doctor.checks import host as host_checks
-from prefect_env.doctor.checks import network
+from prefect_env.doctor.checks import telemetry
 from prefect_env.doctor.command import doctor
 from prefect_env.doctor.context import Options
 from prefect_env.doctor.registry import Status, checks
@@ -103,7 +103,7 @@ def test_byte_code_of_a_prefix_that_cannot_be_written(subject: Subject, monkeypa
 
 def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     subject.options = Options()
-    monkeypatch.setattr(network, "_resolves", lambda _: False)
+    monkeypatch.setattr(telemetry, "_resolves", lambda _: False)
     found = subject.report()["telemetry"]
     assert found.status is Status.WARN
     assert "sens-o-matic.prefect.io" in found.evidence

@@ -13,8 +13,7 @@ from prefect_env.console import CommandError, command, emit, say
 from prefect_env.doctor import host as hosts
 from prefect_env.doctor.context import Context, Options
 from prefect_env.doctor.registry import Check, Result, Status, checks
-from prefect_env.doctor.run import failed, run
-from prefect_env.redact import masked
+from prefect_env.doctor.run import examined, failed, run
 
 COLORS = {Status.OK: "green", Status.SKIP: "dim", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
@@ -92,16 +91,16 @@ def subject(replay: Path | None) -> hosts.Host:
 
 
 def as_data(results: Iterable[tuple[Check, Result]]) -> list[dict[str, Any]]:
-    """The report as JSON prints it; secrets are masked."""
+    """The report as JSON prints it."""
     return [
         {
             "id": check.id,
             "title": check.title,
             "group": check.group,
             "status": result.status.value,
-            "evidence": masked(result.evidence),
-            "cause": masked(result.cause),
-            "fix": masked(result.fix),
+            "evidence": result.evidence,
+            "cause": result.cause,
+            "fix": result.fix,
             "fixable": check.fixer is not None,
         }
         for check, result in results
@@ -121,10 +120,10 @@ def show(results: list[tuple[Check, Result]], *, everything: bool) -> None:
     for check, result in results:
         if not everything and result.status in (Status.OK, Status.SKIP):
             continue
-        text = Text(masked(result.evidence))
+        text = Text(result.evidence)
         for label, value in (("why", result.cause), ("fix", result.fix)):
             if value:
-                text.append(f"\n{label}: {masked(value)}", style="bold" if label == "fix" else "dim")
+                text.append(f"\n{label}: {value}", style="bold" if label == "fix" else "dim")
         table.add_row(Text(result.status.value, style=COLORS[result.status]), check.id, text)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     with console.capture() as drawn:
@@ -158,4 +157,4 @@ def _mended(check: Check, result: Result, context: Context) -> Result:
     except OSError as error:
         raise CommandError("not-writable", f"{check.id} cannot be mended", why=str(error)) from error
     say(done or "nothing could be done")
-    return check.run(Context(context.host, context.options)) if done else result
+    return examined(check, Context(context.host, context.options)) if done else result

@@ -11,4 +11,5 @@ MODULES = (
     "database",
     "host",
     "settings",
+    "telemetry",
 )

@@ -15,7 +15,6 @@ from prefect_env.db.base import State
 from prefect_env.db.postgres import Postgres
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
-from prefect_env.redact import masked
 
 GROUP = "Database"
 
@@ -77,7 +76,7 @@ def size(amount: int) -> str:
 def address(context: Context) -> Result:
     """URL, driver, file."""
     found, file = context.database, context.database.file
-    named = f"{found.kind}, {masked(found.url)} ({found.source})"
+    named = f"{found.kind}, {found.url} ({found.source})"
     if context.settings.problems:
         return fail("; ".join(context.settings.problems), "Prefect stops or uses other settings", "correct that file")
     drivers = {"sqlite": "sqlite+aiosqlite", "memory": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -215,7 +214,7 @@ def server(context: Context) -> Result:
         if error.fields["error"] == "missing-program":
             return skip(str(error))
         fix = "start it, or correct the address; prefect-env db status says more"
-        return fail(f"{masked(context.database.url)}: {error.fields['why'] or error}", "the server cannot start", fix)
+        return fail(f"{context.database.url}: {error.fields['why'] or error}", "the server cannot start", fix)
 
 
 @check("database-alpha", "The database can be migrated", Needs.FILES)
@@ -266,7 +265,7 @@ def orion(context: Context) -> Result:
     if not file.is_file() or context.database.file == file:
         return ok(f"none in {home}" if not file.is_file() else f"{file} is in use")
     if context.database.source != "default":
-        return warn(f"{file} is not used", f"the database is {masked(context.database.url)}", f"mv {file} elsewhere")
+        return warn(f"{file} is not used", f"the database is {context.database.url}", f"mv {file} elsewhere")
     if _may_rename(context):
         return fail(
             f"Prefect {context.prefect} ignores {file} and will make an empty prefect.db",

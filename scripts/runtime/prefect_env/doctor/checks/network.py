@@ -5,12 +5,9 @@ from __future__ import annotations
 import base64
 import importlib
 import json
-import os
-import socket
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -18,14 +15,11 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
-from prefect_env import edit, effective
+from prefect_env import effective
 from prefect_env.doctor import client
 from prefect_env.doctor.checks import proxy
-from prefect_env.doctor.checks.settings import calls_home
 from prefect_env.doctor.context import Context
-from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip, warn
-from prefect_env.redact import masked
-from prefect_env.settings import user_file
+from prefect_env.doctor.registry import Needs, Result, check, fail, ok, skip, warn
 from prefect_env.versions import Version
 
 GROUP = "API server"
@@ -60,8 +54,9 @@ def url(context: Context) -> str | None:
 
 def ask(context: Context) -> Answer:
     """The server's answer, asked for once."""
-    found: Answer = context.notes.setdefault("answer", None) or _ask(context)
-    context.notes["answer"] = found
+    if "answer" not in context.notes:
+        context.notes["answer"] = _ask(context)
+    found: Answer = context.notes["answer"]
     return found
 
 
@@ -75,10 +70,12 @@ def session(context: Context) -> Any:
         headers["Authorization"] = f"Bearer {key.text}"
     elif login:
         headers["Authorization"] = "Basic " + base64.b64encode(login.text.encode()).decode()
+    more = settings.get("PREFECT_CLIENT_CUSTOM_HEADERS")
+    headers.update(json.loads(more.text) if more else {})
     verify: ssl.SSLContext | bool = False
     if not settings.on(effective.INSECURE):
         own = settings.get("PREFECT_API_SSL_CERT_FILE")
-        file = own.text if own else os.environ.get("SSL_CERT_FILE")
+        file = own.text if own else context.host.env.get("SSL_CERT_FILE")
         if not file:
             import certifi
 
@@ -105,7 +102,7 @@ def _ask(context: Context) -> Answer:
     except ImportError as error:
         return Answer(error=f"httpx cannot be imported: {error}")
     except Exception as error:  # httpx has a tree of its own, and a proxy may answer with anything
-        return Answer(error=masked(f"{type(error).__name__}: {error}"))
+        return Answer(error=f"{type(error).__name__}: {error}")
 
 
 CURES = (
@@ -128,7 +125,7 @@ def api(context: Context) -> Result:
     """``GET /admin/version`` through httpx, by Prefect's rules for proxies, CA files and credentials."""
     if not url(context):
         return skip(NONE)
-    answer, place = ask(context), masked(str(url(context)))
+    answer, place = ask(context), str(url(context))
     if answer.error:
         return _failed(place, answer.error)
     if answer.status in (401, 403):
@@ -206,12 +203,13 @@ def _client(context: Context, what: str) -> dict[str, Any]:
             timeout=180,
             check=False,
         )
-        found = json.loads((done.stdout.strip().splitlines() or [""])[-1])
-        return found if isinstance(found, dict) else {"error": "no answer"}
-    except subprocess.TimeoutExpired:
-        return {"error": "no answer within 3 minutes"}
-    except (OSError, ValueError):
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"error": str(error)}
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
         return {"error": (done.stderr.strip().splitlines() or ["it stopped"])[-1]}
+    found: dict[str, Any] = json.loads(lines[-1])
+    return found
 
 
 @check("websocket", "The events websocket opens", Needs.NETWORK)
@@ -225,7 +223,7 @@ def websocket(context: Context) -> Result:
         return skip("the API does not answer")
     error = _client(context, "websocket")["error"]
     if error:
-        found = _failed("events websocket", masked(str(error)))
+        found = _failed("events websocket", str(error))
         return fail(found.evidence, f"{found.cause}; {proxy.LOST}", found.fix)
     return ok("handshake done")
 
@@ -237,7 +235,7 @@ def task_runs(context: Context) -> Result:
         return skip(NONE)
     answer = _client(context, "flow")
     if answer["error"]:
-        return _failed("the probe flow", masked(str(answer["error"])))
+        return _failed("the probe flow", str(answer["error"]))
     run = answer["flow_run"]
     with session(context) as http:
         deadline = time.monotonic() + LATE
@@ -251,53 +249,3 @@ def task_runs(context: Context) -> Result:
     if found != client.TASKS:
         return fail(f"{found} of {client.TASKS} task runs after {LATE} s", proxy.LOST, "prefect-env proxy test")
     return ok(f"{found} of {client.TASKS}")
-
-
-def _silence(context: Context) -> str:
-    path = user_file(context.host.env)
-    edit.update(path, {"TELEMETRY": "false"})
-    return f"wrote TELEMETRY=false into {path}; activate the environment again"
-
-
-@check(
-    "telemetry",
-    "An offline host does not call home",
-    Needs.NETWORK,
-    fixer=_silence,
-    question="Turn telemetry off in your prefect-env.conf?",
-)
-def telemetry(context: Context) -> Result:
-    """Telemetry that is on where its address is not known: every try is an error in the log."""
-    calls = calls_home(context)
-    if not calls:
-        return ok("it is off, or not in this release")
-    if proxy.given(context):
-        return ok(f"{', '.join(calls)}: through the proxy")
-    lost = [host for host in calls if not _resolves(host)]
-    return merged(
-        (
-            warn(
-                f"telemetry to {host} is on and cannot get there",
-                "'Failed to send telemetry' in the server's log every 10 minutes",
-                "TELEMETRY=false in prefect-env.conf (or PREFECT_SERVER_ANALYTICS_ENABLED=false and DO_NOT_TRACK=1)",
-            )
-            for host in lost
-        ),
-        ok(f"{', '.join(calls)} can be reached; off with TELEMETRY=false in prefect-env.conf"),
-    )
-
-
-def _resolves(host: str) -> bool:
-    """Whether ``host`` has an address; a name server that does not answer within three seconds counts as no."""
-    found: list[bool] = []
-
-    def look() -> None:
-        try:
-            found.append(bool(socket.getaddrinfo(host, 443)))
-        except OSError:
-            found.append(False)
-
-    thread = threading.Thread(target=look, daemon=True)
-    thread.start()
-    thread.join(3)
-    return bool(found) and found[0]

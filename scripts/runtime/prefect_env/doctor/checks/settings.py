@@ -1,11 +1,10 @@
-"""Prefect's settings: names that this release does not know, old names, and who is called."""
+"""Prefect's settings: names that this release does not know, old names, files that are not in force."""
 
 from __future__ import annotations
 
 import difflib
 import re
 
-from prefect_env import effective, proxies
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, merged, ok, skip, warn
 
@@ -75,15 +74,3 @@ def active(context: Context) -> Result:
         if re.search(r":\d+$", source) and context.host.env.get(name) != value
     ]
     return merged(found, ok(f"{len(context.plan.settings)} settings"))
-
-
-def calls_home(context: Context) -> list[str]:
-    """The hosts that this Prefect sends telemetry to, as it is set; none where Prefect Cloud is used."""
-    settings, version = context.settings, context.prefect
-    url = settings.get("PREFECT_API_URL")
-    if version is None or version.major < 2 or (url and f".{proxies.host_of(url.text)}".endswith(effective.CLOUD)):
-        return []
-    hosts = ["sens-o-matic.prefect.io"] if settings.on("PREFECT_SERVER_ANALYTICS_ENABLED", default=True) else []
-    if version >= "3.6.16" and context.host.env.get("DO_NOT_TRACK", "").lower() not in ("1", "true"):
-        hosts.append("api2.amplitude.com")
-    return hosts
