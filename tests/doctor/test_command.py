@@ -62,7 +62,9 @@ def test_list_names_every_check(subject: Subject, monkeypatch: pytest.MonkeyPatc
     assert all(f"  {name} " in output for name in checks())
 
 
-@pytest.mark.parametrize("arguments", [("--only", "no-such-check"), ("--replay", "."), ("--no-such-option",)])
+@pytest.mark.parametrize(
+    "arguments", [("--only", "no-such-check"), ("--replay", "."), ("--no-such-option",), ("--fix", "--json")]
+)
 def test_wrong_usage_exits_2(subject: Subject, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
     assert call(subject, monkeypatch, *arguments).exit_code == 2
 

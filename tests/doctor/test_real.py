@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import socketserver
 import sqlite3
@@ -78,6 +79,11 @@ def test_an_older_database_is_said_before_it_is_migrated(prefixes: dict[str, Pat
     found = doctor(prefixes["3"], home, "--only", "database-revision")["database-revision"]
     assert found["status"] == "warn"
     assert "of Prefect 2.8.6" in found["evidence"]
+    assert "prefect-env db upgrade" in found["fix"]
+    env = servers.environment(prefixes["3"], home)
+    done = servers.run(prefixes["3"], "prefect-env", "db", "upgrade", "--yes", "--ignore-server", env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert doctor(prefixes["3"], home, "--only", "database-revision")["database-revision"]["status"] == "ok"
 
 
 def test_orion_db_is_used_by_2_and_ignored_by_3(prefixes: dict[str, Path], tmp_path: Path) -> None:
@@ -88,6 +94,10 @@ def test_orion_db_is_used_by_2_and_ignored_by_3(prefixes: dict[str, Path], tmp_p
         in doctor(prefixes["2.8.6"], home, "--only", "database-orion")["database-orion"]["evidence"]
     )
     doctor(prefixes["3"], home, "--only", "database-orion", code=1)
+    env = servers.environment(prefixes["3"], home)
+    command = [str(servers.program(prefixes["3"], "prefect-env")), "doctor", "--only", "database-orion", "--fix"]
+    subprocess.run(command, env=env, input="y\n", text=True, check=True)
+    doctor(prefixes["3"], home, "--only", "database-orion")
 
 
 def test_a_database_from_before_alembic_is_recognised(prefixes: dict[str, Path], tmp_path: Path) -> None:
@@ -95,7 +105,13 @@ def test_a_database_from_before_alembic_is_recognised(prefixes: dict[str, Path],
     with sqlite3.connect(home / "prefect.db") as connection:
         connection.execute("DROP TABLE alembic_version")
     connection.close()
-    doctor(prefixes["2.8.6"], home, "--only", "database-alpha", code=1)
+    found = doctor(prefixes["2.8.6"], home, "--only", "database-alpha", code=1)["database-alpha"]
+    move = found["fix"].partition(" (")[0].split()
+    assert move[0] == "mv"
+    shutil.move(*move[1:])
+    manage(prefixes["2.8.6"], home, "upgrade", "-y")
+    doctor(prefixes["2.8.6"], home, "--only", "database-alpha", "--only", "database-revision")
+    assert Path(move[2]).is_file()
 
 
 def test_it_loads_less_than_half_of_what_prefect_version_loads(prefixes: dict[str, Path], tmp_path: Path) -> None:

@@ -51,6 +51,8 @@ def doctor(
       prefect-env doctor --offline
       prefect-env doctor --only database-revision --json
     """
+    if fix and as_json:
+        raise CommandError("bad-usage", "--fix asks, which --json has no place for", fix="give one of them")
     chosen = choose(only)
     if listed:
         emit(
@@ -61,7 +63,7 @@ def doctor(
         return
     context = Context(subject(replay), Options(offline, deep, probe))
     results = list(run(chosen, context))
-    if fix and not as_json:
+    if fix:
         results = [(check, _mended(check, result, context)) for check, result in results]
     if as_json:
         emit(as_data(results), "", as_json=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 
+from prefect_env import effective
 from prefect_env.doctor.context import Context
 from prefect_env.doctor.registry import Needs, Result, check, merged, ok, skip, warn
 
@@ -59,6 +60,15 @@ def deprecated(context: Context) -> Result:
         if name in old
     ]
     return merged(found, ok("none"))
+
+
+@check("settings-files", "The settings files can be used", Needs.FILES)
+def settings_files(context: Context) -> Result:
+    """What an activation would warn of."""
+    plan = context.plan
+    texts = [text for text in (*plan.warnings, *plan.notes) if not text.startswith(f"{effective.USER}:")]
+    fix = "correct the line; prefect-env show then says what is in force"
+    return merged((warn(text, "that setting is not used", fix) for text in texts), ok(f"{len(plan.settings)} settings"))
 
 
 @check("settings-active", "The settings files are in force", Needs.FILES)

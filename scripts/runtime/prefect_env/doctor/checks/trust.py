@@ -146,12 +146,3 @@ def insecure(context: Context) -> Result:
         + (f"; and websockets of Prefect {version} ignore it" if half else ""),
         f"unset {effective.INSECURE}; {TRUST}",
     )
-
-
-@check("settings-files", "The settings files can be used", Needs.FILES)
-def settings_files(context: Context) -> Result:
-    """What an activation would warn of."""
-    plan = context.plan
-    texts = [text for text in (*plan.warnings, *plan.notes) if not text.startswith(f"{effective.USER}:")]
-    fix = "correct the line; prefect-env show then says what is in force"
-    return merged((warn(text, "that setting is not used", fix) for text in texts), ok(f"{len(plan.settings)} settings"))
