@@ -5,8 +5,11 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import sqlite3
+import subprocess
 import zipfile
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -236,6 +239,37 @@ def test_too_little_room_is_said_before(prefixes: dict[str, Path], home: Path, m
     plan = planning.make(Prefix.at(prefixes["2.8.6"]), Prefix.at(prefixes["3.8.8"]))
     assert [problem.fields["error"] for problem in plan.problems] == ["disk-full"]
     assert plan.problems[0].exit_code == 5
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A home on a file system of 8 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_disk_that_fills_up_on_the_way(prefixes: dict[str, Path], small_disk: Path, tmp_path: Path) -> None:
+    path = fakes.database(small_disk / "prefect.db", HEADS["2.8.6"])
+    before = digest(path)
+    greedy = "CREATE TABLE big AS SELECT zeroblob(20000000) AS content"
+    growing = fakes.make(tmp_path / "growing", "3.8.8", HEADS["3.8.8"], extra=greedy)
+    done = fakes.cli(growing, small_disk, "db", "upgrade", "--yes", code=5)
+    assert "could not upgrade the database [disk-full]" in done.stderr
+    assert digest(path) == before
+    assert not list(small_disk.glob(".prefect.db*"))
+    (small_disk / "filler").write_bytes(bytes(shutil.disk_usage(small_disk).free - (32 << 10)))
+    done = fakes.cli(growing, small_disk, "db", "upgrade", "--yes", code=5)
+    assert "are needed" in done.stderr
+    assert digest(path) == before
 
 
 def test_a_rollback_needs_the_old_environment(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:

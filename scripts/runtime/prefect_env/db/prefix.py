@@ -94,15 +94,16 @@ class Prefix:
     def migrate(self, database: Database, *, down_to: str | None = None) -> None:
         """Upgrade ``database`` to this Prefect's head, or downgrade it to the revision ``down_to``.
 
-        Raises ``command-failed`` with the end of what Prefect said.
+        Raises ``command-failed`` or ``disk-full`` with the end of what Prefect said.
         """
         group = "orion" if self.version < "2.8.1" else "server"
         words = ["downgrade", "-y", "-r", down_to] if down_to else ["upgrade", "-y"]
         done = self._run("from prefect.cli import app; app()", group, "database", *words, url=database.url)
         if done.returncode:
             lines = [line.strip() for line in mask(done.stdout + done.stderr).splitlines() if line.strip()]
+            full = any("disk is full" in line or "No space left" in line for line in lines)
             raise CommandError(
-                "command-failed",
+                "disk-full" if full else "command-failed",
                 f"Prefect {self.version} could not {words[0]} the database",
                 where=database.where,
                 why="\n    ".join(lines[-6:]),
