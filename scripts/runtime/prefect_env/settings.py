@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,7 +115,9 @@ def _line(layer: Layer, line: bytes, where: str) -> str | None:
     if key == "CA_FILE":
         if not value:
             return "CA_FILE names no file"
-        layer.ca_files.append(Value(str(layer.path.parent / Path(value).expanduser()), where))
+        with suppress(RuntimeError):  # ~name of a user that there is not: a file of that name, then
+            value = str(Path(value).expanduser())
+        layer.ca_files.append(Value(str(layer.path.parent / value), where))
     else:
         layer.values[key] = Value(value, where)
     return None
