@@ -44,7 +44,8 @@ def rows() -> list[Row]:
                 shutil.rmtree(path, ignore_errors=True)
 
         def version(prefix: Path) -> None:
-            _run([str(prefix / "bin" / "prefect"), "version"])
+            # Not bin/prefect: conda-pack makes its first line one that needs activation.
+            _run([str(prefix / "bin" / "python"), "-m", "prefect", "version"])
 
         def unpacked(tarball: Path) -> None:
             theirs.mkdir()

@@ -21,14 +21,23 @@ from maintain.bundle.link import parts
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import ROOT
 
-# The standard library without tests, GUI, network protocols and codecs of East Asia. Modules in folders:
-_PACKAGES = (
-    "collections|compression|concurrent|ctypes|encodings|importlib|json|logging|pathlib|re|string|urllib|zipfile"
+# The standard library without tests, GUI, debugging, network protocols and the codecs of East Asia: by exclusion, since
+# what a module imports changes from one Python to the next. Modules in folders that are needed:
+_FOLDERS = "collections|compression|concurrent|ctypes|encodings|importlib|json|logging|pathlib|re|string|urllib|zipfile"
+_UNUSED = (
+    "_pydecimal|_pyio|_strptime|aifc|antigravity|bdb|cProfile|calendar|cgi|chunk|cmd|code|codeop|configparser|crypt|csv"
+    "|decimal|difflib|doctest|filecmp|fractions|ftplib|getpass|imaplib|imghdr|mailbox|mailcap|mimetypes|modulefinder"
+    "|netrc|nntplib|optparse|pdb|pickletools|pipes|plistlib|poplib|profile|pstats|pyclbr|pydoc|sched|smtplib|sndhdr|socket"
+    "|socketserver|ssl|statistics|sunau|symtable|tabnanny|telnetlib|timeit|trace|tracemalloc|turtle|uuid|wave|webbrowser|xdrlib"
+)
+_UNUSED_NATIVE = (
+    "_asyncio|_codecs_|_crypt|_curses|_decimal|_hashlib|_lsprof|_multibytecodec|_multiprocessing|_sqlite3|_ssl|_test"
+    "|_tkinter|_uuid|_xx|_zoneinfo|audioop|ossaudiodev|readline|xx"
 )
 PYTHON = re.compile(
     r"bin/python[\d.]*|python\.exe|[^/]*\.dll|DLLs/[^/]*\.(pyd|dll)|lib/libpython[^/]*"
-    rf"|(lib/python3\.\d+|Lib)/([^/]*\.py|({_PACKAGES})/(?!.*__pycache__).*\.py)"
-    r"|lib/python3\.\d+/lib-dynload/(?!_codecs_|_test|xx|_ssl|_hashlib|_sqlite3|_curses|_tkinter|_decimal|readline)[^/]*"
+    rf"|(lib/python3\.\d+|Lib)/((?!({_UNUSED})\.py)[^/]*\.py|({_FOLDERS})/(?!.*__pycache__).*\.py)"
+    rf"|lib/python3\.\d+/lib-dynload/(?!{_UNUSED_NATIVE})[^/]*"
 )
 LIBRARY = re.compile(r"lib/lib(bz2|expat|ffi|gcc_s|z|zstd)\b[^/]*\.(so|dylib)[^/]*|(Library/bin/)?[^/]*\.dll")
 LIBRARIES = ("bzip2", "libexpat", "libffi", "libgcc", "libzlib", "ucrt", "vc14_runtime", "vcomp14", "zstd")
