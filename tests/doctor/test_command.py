@@ -103,6 +103,11 @@ def test_byte_code_of_a_prefix_that_cannot_be_written(subject: Subject, monkeypa
     assert subject.report()["byte-code"].status is Status.OK
 
 
+def test_names_that_prefect_reads_beside_its_settings_are_known(subject: Subject) -> None:
+    subject.env(PREFECT_PROFILE="x", PREFECT_LOGGING_LOGGERS_PREFECT_LEVEL="DEBUG", PREFECT__FLOW_RUN_ID="1")
+    assert subject.report()["settings-unknown"].status is Status.OK
+
+
 def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     subject.options = Options()
     monkeypatch.setattr(telemetry, "_resolves", lambda _: False)

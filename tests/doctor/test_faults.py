@@ -111,7 +111,12 @@ def pixi_lock(subject: Subject) -> None:
         "noarch/rich-15.0.0-0",
     ]
     packages = [{"conda": f"https://conda.anaconda.org/conda-forge/{name}.conda"} for name in names]
-    lock = {"version": 7, "environments": {"default": {"packages": {"linux-64": packages}}}}
+    platforms = {"linux-64-cuda": packages[3:], "linux-64-glibc-2-17": packages, "win-64": packages[:1]}
+    lock = {
+        "version": 7,
+        "platforms": [{"name": name, "subdir": "linux-64"} for name in list(platforms)[:2]] + [{"name": "win-64"}],
+        "environments": {"default": {"packages": platforms}},
+    }
     (subject.root / "pixi.lock").write_text(json.dumps(lock))  # which is YAML, too
 
 

@@ -76,20 +76,29 @@ def _locked(context: Context) -> tuple[set[str], str]:
 
 
 def _pixi(context: Context, path: Path, environment: str) -> tuple[set[str], str]:
-    """The conda packages of one environment in a pixi.lock (v6, v7) for the platform of this prefix."""
+    """The conda packages of one environment in a pixi.lock (v6, v7) for this prefix's platform.
+
+    Where several platforms of one subdir are locked, the one that fits best.
+    """
     try:
         import yaml  # a dependency of every Prefect
     except ImportError:
         return set(), "no YAML reader for pixi.lock"
-    with path.open(encoding="utf-8") as stream:
-        content = yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    subdirs = {record.get("subdir") for record in context.records} - {"noarch"}
-    platforms: dict[str, list[dict[str, str]]] = content["environments"][environment]["packages"]
-    packages: list[dict[str, str]] = next(
-        (found for name, found in platforms.items() if name.startswith(tuple(map(str, subdirs)))), []
-    )
-    urls = [package["conda"] for package in packages if "conda" in package]
-    return {re.sub(r"\.(conda|tar\.bz2)$", "", url.rpartition("/")[2]) for url in urls}, str(path)
+    text = path.read_text(encoding="utf-8").partition("\npackages:\n")[0]  # what follows is details: three quarters
+    content: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+    subdirs = {record.get("subdir") for record in context.records}
+    named = {entry["name"]: entry.get("subdir") for entry in content.get("platforms", ())}
+    found = {_stem(record) for record in context.records}
+    candidates = [
+        {
+            re.sub(r"\.(conda|tar\.bz2)$", "", package["conda"].rpartition("/")[2])
+            for package in packages
+            if "conda" in package
+        }
+        for name, packages in content["environments"][environment]["packages"].items()
+        if (named.get(name) or name) in subdirs
+    ]
+    return max(candidates, key=lambda wanted: len(wanted & found), default=set()), str(path)
 
 
 @check("files", "No file of a package is gone", Needs.FILES)
@@ -146,10 +155,10 @@ def intruders(context: Context) -> Result:
     if context.unread or not context.records:
         return skip(NO_RECORDS)
     owned = {
-        path.split("/")[-2]
+        path.partition(".dist-info/")[0].rpartition("/")[2] + ".dist-info"
         for record in context.records
         for path in record.get("files", ())
-        if path.endswith((".dist-info/METADATA", ".egg-info/PKG-INFO"))
+        if ".dist-info/" in path
     }
     strange = [package for package in context.packages if package.folder.name not in owned]
     found = sorted(f"{package.name} {package.version}" for package in strange if not package.editable)

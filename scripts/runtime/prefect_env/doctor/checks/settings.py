@@ -11,10 +11,13 @@ from prefect_env.doctor.registry import Needs, Result, check, merged, ok, skip, 
 
 GROUP = "Settings"
 
-OURS = ("PREFECT_ENV_",)
-"""Variables of prefect-env itself."""
+OPEN = ("PREFECT_ENV_", "PREFECT__", "PREFECT_LOGGING_", "PREFECT_INTEGRATIONS_")
+"""Beginnings of names that are not among Prefect's settings: ours, a run's, logging.yml's entries, integrations'."""
 
-NOT_SETTINGS = {"PREFECT_PROFILE", "PREFECT__FLOW_RUN_ID", "PREFECT__FLOW_ENTRYPOINT", "PREFECT_PROJECT_PATH"}
+NOT_SETTINGS = {
+    *("PREFECT_PROFILE", "PREFECT_PROJECT_PATH", "PREFECT_TEST_MODE", "PREFECT_TESTING_TEST_MODE"),
+    *("PREFECT_RUNNER_AUTO_INSTALL_DEPENDENCIES", "PREFECT_FLOW_RUN_EXECUTE_SIGTERM_BEHAVIOR"),
+}
 """Read by Prefect, but no settings in its source."""
 
 
@@ -23,7 +26,7 @@ def _set(context: Context) -> dict[str, str]:
     return {
         name: value.source
         for name, value in sorted(context.settings.values.items())
-        if not name.startswith((*OURS, "PREFECT__")) and name not in NOT_SETTINGS
+        if not name.startswith(OPEN) and name not in NOT_SETTINGS
     }
 
 
