@@ -24,6 +24,7 @@ from prefect_env.upgrade import plan as planning
 from prefect_env.upgrade import run as engine
 from prefect_env.upgrade.steps import Situation, applying, bad_versions
 from prefect_env.versions import Version
+from support.commands import run
 from upgrade import fakes
 from upgrade.content import digest, missing
 
@@ -292,6 +293,24 @@ def test_a_rollback_verifies_the_backup(prefixes: dict[str, Path], home: Path) -
     done = fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes", code=4)
     assert "the backup is not what was written" in done.stderr
     assert digest(path) == after
+
+
+def test_backups_in_a_relative_folder_are_found_from_elsewhere(prefixes: dict[str, Path], home: Path) -> None:
+    path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
+    before = digest(path)
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--backups", "kept", "--yes")
+    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments)
+    assert len(list(home.glob("kept/*/manifest.json"))) == 1
+    words: list[str | Path] = [
+        prefixes["3.8.8"] / "bin" / "python",
+        "-m",
+        "prefect_env",
+        "upgrade",
+        "rollback",
+        "--yes",
+    ]
+    run(words, env=fakes.environment(prefixes["3.8.8"], home), cwd=home.parent)
+    assert digest(path) == before
 
 
 def test_runs_of_after_the_upgrade_are_kept_by_a_rollback(prefixes: dict[str, Path], home: Path) -> None:

@@ -16,6 +16,7 @@ from prefect_env.db.base import Database, Session
 from prefect_env.db.prefix import Prefix, newer_than, running
 from prefect_env.upgrade import plan as planning
 from prefect_env.upgrade.command import (
+    FOLDER,
     backups_option,
     dry_option,
     empty_option,
@@ -54,7 +55,13 @@ def _here(url: str | None) -> tuple[Prefix, Database]:
 @backups_option
 @command
 def status(url: str | None, backups: Path | None, as_json: bool) -> None:
-    """Where the database stands, who uses it, and its backups; exits 1 if this environment cannot use it."""
+    """Show where the database stands, who uses it, its backups.
+
+    \b
+    Exits 1 if this environment cannot use it.
+    Example:
+      prefect-env db status --json
+    """
     prefix, database = _here(url)
     home = prefix.settings().home
     state = database.state()
@@ -113,7 +120,12 @@ def _text(result: dict[str, Any]) -> str:
 @backups_option
 @command
 def backup(url: str | None, backups: Path | None, as_json: bool) -> None:
-    """Make a checked backup; the server may go on working."""
+    """Make a checked backup; the server may go on working.
+
+    \b
+    Example:
+      prefect-env db backup --backups /mnt/backups
+    """
     prefix, database = _here(url)
     home = prefix.settings().home
     if not database.exists():
@@ -127,14 +139,20 @@ def backup(url: str | None, backups: Path | None, as_json: bool) -> None:
 
 
 @db.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), metavar="BACKUP")
+@click.argument("folder", type=FOLDER, metavar="BACKUP")
 @url_option
 @server_option
 @dry_option
 @yes_option
 @command
 def restore(folder: Path, url: str | None, ignore_server: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Replace the database by BACKUP, a folder that `backup` or `upgrade` made; the present one is backed up first."""
+    """Replace the database by BACKUP, which is a folder.
+
+    \b
+    `backup` or `upgrade` made it; the present database is backed up first.
+    Example:
+      prefect-env db restore ~/.prefect/prefect-env/backups/20261122T080000.000000Z-cf1159bd0d3c
+    """
     prefix, database = _here(url)
     kept = backups_.read(folder)
     if kept.kind != database.kind:
@@ -156,9 +174,7 @@ def restore(folder: Path, url: str | None, ignore_server: bool, dry_run: bool, y
     saved: list[str] = []
 
     def before(session: Session) -> None:
-        made = backups_.create(
-            database, session, folder.absolute().parent, prefect=str(prefix.version), reason="before a restore"
-        )
+        made = backups_.create(database, session, folder.parent, prefect=str(prefix.version), reason="before a restore")
         saved.append(str(made.folder))
 
     with lock(prefix.settings().home):
@@ -184,7 +200,13 @@ def upgrade(
     start_empty: bool,
     as_json: bool,
 ) -> None:
-    """Bring the database to this environment's Prefect, with a backup before and a check after."""
+    """Bring the database up to this environment's Prefect.
+
+    \b
+    With a backup before and a check after.
+    Example:
+      prefect-env db upgrade --dry-run
+    """
     prefix, _ = _here(url)
     found = planning.make(prefix, prefix, url=url, backups=backups, ignore_server=ignore_server)
     perform(found, dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
@@ -209,7 +231,13 @@ def downgrade(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Bring the database down to an older Prefect's revision; run it in the environment of the newer Prefect."""
+    """Bring the database down to an older Prefect's revision.
+
+    \b
+    To be run in the environment of the newer Prefect.
+    Example:
+      prefect-env db downgrade --to 2.20.26
+    """
     prefix, database = _here(url)
     known = prefix.revisions(database.kind)
     goal = revision or (_head(database.kind, release) if release else None)

@@ -17,11 +17,11 @@ from prefect_env.upgrade import run as engine
 from prefect_env.upgrade.journal import Journal
 from prefect_env.upgrade.plan import Plan, make
 
-FOLDER = click.Path(path_type=Path, file_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False, resolve_path=True)
 
 url_option = click.option("--url", help="The database's URL, in place of what Prefect's settings say.")
 backups_option = click.option(
-    "--backups", type=FOLDER, help="Where backups are kept; default: PREFECT_HOME/prefect-env."
+    "--backups", type=FOLDER, help="Where backups go; default: PREFECT_HOME/prefect-env/backups."
 )
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dry_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
@@ -67,7 +67,12 @@ def _plan(new: Path, old: Path | None, link: Path | None, **options: Any) -> Pla
 @_where
 @command
 def plan(as_json: bool, **options: Any) -> None:
-    """Show what an upgrade does and what is in its way; exits 1 if it cannot be done."""
+    """Show what an upgrade does; exits 1 if something is in its way.
+
+    \b
+    Example:
+      prefect-env upgrade plan --to /opt/prefect/3
+    """
     found = _plan(**options)
     emit(found.as_dict(), found.text(), as_json=as_json)
     if found.problems:
@@ -81,7 +86,13 @@ def plan(as_json: bool, **options: Any) -> None:
 @empty_option
 @command
 def run(dry_run: bool, yes: bool, start_empty: bool, as_json: bool, **options: Any) -> None:
-    """Back up, migrate, check, switch. A failure or a kill at any time loses nothing; see `rollback`."""
+    """Back up, migrate, check, switch.
+
+    \b
+    A failure or a kill at any time loses nothing; `rollback` goes back.
+    Example:
+      prefect-env upgrade run --to /opt/prefect/3 --link /opt/prefect/current
+    """
     perform(_plan(**options), dry_run=dry_run, yes=yes, start_empty=start_empty, as_json=as_json)
 
 
@@ -123,7 +134,13 @@ def perform(plan: Plan, *, dry_run: bool, yes: bool, start_empty: bool, as_json:
 @yes_option
 @command
 def rollback(home: Path | None, url: str | None, ignore_server: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Put back environment and database of before the newest upgrade; the present database is backed up first."""
+    """Put back the environment and database of before.
+
+    \b
+    Undoes the newest upgrade; the database as it is now is backed up first.
+    Example:
+      prefect-env upgrade rollback --dry-run
+    """
     settings = Prefix.at(running()).settings()
     home = home or settings.home
     entry = engine.undoable(Journal(home))
