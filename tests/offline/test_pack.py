@@ -19,9 +19,14 @@ from install import dummies
 from install.test_lock import lock
 from maintain.bundle import layout
 from maintain.bundle.__main__ import cli
+from maintain.bundle.contents import Contents
 from maintain.bundle.engine import MODULES
 from maintain.bundle.layout import Bundle
+from maintain.install.plan import Plan
 from maintain.lib.errors import ToolError
+from maintain.lib.paths import LOCK
+from maintain.lock import lockfile
+from maintain.mirror.selection import channel, select
 from offline.conftest import PLATFORM, files, install, pack, plain_env, publish
 from support.commands import run, script
 
@@ -210,6 +215,19 @@ def index_other(folder: Path) -> None:
         packages[path.name] = record | {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     content = {"info": {"subdir": folder.name}, "packages": {}, "packages.conda": packages, "repodata_version": 1}
     (folder / "repodata.json").write_text(json.dumps(content))
+
+
+def test_the_committed_lock_runs_on_rhel_7() -> None:
+    """Whatever is locked for Linux installs where glibc is 2.17; every archive's name fits into the layout."""
+    read = lockfile.read(LOCK)
+    rows = {row.subdir: row.virtual_packages for row in read.rows.values()}
+    for (name, subdir), packages in select(read, (), ()).items():
+        contents = Contents(Plan(name, channel(packages[0]), (), packages, "lock"), subdir, {}, rows[subdir])
+        kind = subdir.partition("-")[0]
+        assert contents.floors == {"linux": {"glibc": "2.17", "linux": "3.10"}, "osx": {"osx": "13.0"}}.get(kind, {})
+        assert {"python", "zstd"} <= {package.name for package in packages}, "an installer can be made"
+        for package in packages:
+            assert layout.safe(contents.member(package)) and layout.header(contents.member(package), 1)
 
 
 def test_an_environment_without_python(tmp_path: Path) -> None:

@@ -155,16 +155,16 @@ class Contents:
 
     @cached_property
     def floors(self) -> dict[str, str]:
-        """The oldest glibc, kernel and macOS: what the packages ask for, else what they were solved for."""
-        found = {name: (version,) for text in self.virtual_packages for name, _, version in [text.partition("=")]}
+        """The oldest glibc, kernel and macOS that both the packages and the lock's platform, as pixi does, accept."""
         asked: dict[str, list[str]] = {}
+        for text in self.virtual_packages:
+            name, _, version = text.partition("=")
+            asked.setdefault(name, []).append(version.partition("=")[0])
         for record in self.records.values():
             for spec in record.get("depends", ()):
-                match = re.match(r"(__\w+)\s+>=([\d.]*\d)", spec)
-                if match:
+                if match := re.match(r"(__\w+)\s+>=([\d.]*\d)", spec):
                     asked.setdefault(match[1], []).append(match[2])
-        best = {name: max(versions, key=_numbers) for name, versions in {**found, **asked}.items()}
-        return {FLOORS[name]: version.partition("=")[0] for name, version in sorted(best.items()) if name in FLOORS}
+        return {FLOORS[name]: max(found, key=_numbers) for name, found in sorted(asked.items()) if name in FLOORS}
 
     @cached_property
     def _measured(self) -> tuple[int, int]:
@@ -224,4 +224,4 @@ class Contents:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version.partition("=")[0]))
+    return tuple(int(part) for part in re.findall(r"\d+", version))

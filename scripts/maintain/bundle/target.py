@@ -124,9 +124,8 @@ def install(bundle: Bundle, place: Path, options: argparse.Namespace) -> bool:
         before = prefix.state(place)
         digest = hashlib.sha256(json.dumps([bundle.checksum, sorted(settings)]).encode()).hexdigest()
         old = conda_meta.load(place) if before else {}
-        wanted = {"bundle": digest, "compiled": not options.no_compile}
-        same = before is not None and all(before.get(key) == value for key, value in wanted.items())
-        if same and not conda_meta.damaged(place, old):
+        same = before is not None and before.get("bundle") == digest
+        if same and before and (before["compiled"] or options.no_compile) and not conda_meta.damaged(place, old):
             return False
         new = prefix.staging(place)
         with explained(place):
@@ -148,7 +147,7 @@ def install(bundle: Bundle, place: Path, options: argparse.Namespace) -> bool:
                 command = f"{bundle.path.name} --prefix {place}"
                 conda_meta.add_revision(new, command, manifest["specs"], old.values(), records.values())
                 kept = {key: manifest[key] for key in ("environment", "channel", "specs", "plan")}
-                prefix.write_state(new, kept | wanted)
+                prefix.write_state(new, kept | {"bundle": digest, "compiled": not options.no_compile})
                 prefix.commit(place)
             except BaseException:
                 shutil.rmtree(new, ignore_errors=True)
