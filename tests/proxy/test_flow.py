@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import trustme
 
 from maintain.lib.server import FLOW
 from proxy import world as world_module
@@ -76,7 +77,7 @@ def test_each_piece_is_needed(world: World, prefix: Path, line: str, piece: str,
     if line != "3":
         pytest.skip("the pieces are the same for every line; 2.x retries for minutes")
     other = tmp_path / "other.pem"
-    world_module.trustme.CA().cert_pem.write_to_path(other)
+    trustme.CA().cert_pem.write_to_path(other)
     settings, symptom = {
         "no CA": (world.settings().replace(f"CA_FILE={world.ca}", ""), "CERTIFICATE_VERIFY_FAILED"),
         "wrong CA": (world.settings(ca=other), "CERTIFICATE_VERIFY_FAILED"),
