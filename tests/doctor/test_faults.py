@@ -424,6 +424,15 @@ def test_a_check_that_breaks_does_not_stop_the_others(subject: Subject, monkeypa
     assert report["glibc"].status is OK
 
 
+def test_what_may_not_be_read_is_left_out(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/srv/other")
+
+    monkeypatch.setattr("prefect_env.installed.packages", forbidden)
+    found = subject.report()["intruders"]
+    assert (found.status, found.evidence) == (Status.SKIP, "this user may not read /srv/other")
+
+
 def test_every_check_has_a_fault() -> None:
     network = {check.id for check in checks().values() if check.needs in (Needs.NETWORK, Needs.PROBE)}
     elsewhere = {"database-disk", "selinux", "system-libraries", "windows-paths", "byte-code"} | network

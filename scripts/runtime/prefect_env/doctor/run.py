@@ -25,6 +25,8 @@ def examined(check: Check, context: Context) -> Result:
 def _guarded(check: Check, context: Context) -> Result:
     try:
         return check.run(context)
+    except PermissionError as error:
+        return skip(f"this user may not read {error.filename}")
     except Exception as error:  # the doctor must not fall ill of what it looks at
         return warn(
             f"the check itself failed: {type(error).__name__}: {error}",
