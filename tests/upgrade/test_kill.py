@@ -144,6 +144,7 @@ def test_a_rollback_killed_anywhere(place: Place) -> None:
         done = place.rollback()
         assert done.returncode == 0 or (entry["status"] == "rolled-back"), (point, done.stderr)
         assert place.state() == ("old", "old"), point
+        assert not list(place.home.glob(".prefect.db*")), point
     assert ("new", "old") in seen
 
 

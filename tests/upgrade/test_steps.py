@@ -273,6 +273,15 @@ def test_a_disk_that_fills_up_on_the_way(prefixes: dict[str, Path], small_disk: 
     assert digest(path) == before
 
 
+def test_a_disk_that_may_only_be_read(prefixes: dict[str, Path], small_disk: Path) -> None:
+    fakes.database(small_disk / "prefect.db", HEADS["2.8.6"])
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    prefix = prefixes["3.8.8"]
+    assert json.loads(fakes.cli(prefix, small_disk, "db", "status", "--json").stdout)["revision"] == HEADS["2.8.6"]
+    for arguments in (("db", "backup"), ("db", "upgrade", "--yes")):
+        assert "[not-writable]" in fakes.cli(prefix, small_disk, *arguments, code=5).stderr
+
+
 def test_a_rollback_needs_the_old_environment(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
     fakes.database(home / "prefect.db", HEADS["2.8.6"])
     old = fakes.make(tmp_path / "old", "2.8.6", HEADS["2.8.6"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import re
@@ -76,8 +77,27 @@ def emit(result: Any, text: str, *, as_json: bool) -> None:
     click.echo(json.dumps(result, indent=2, ensure_ascii=False) if as_json else text)
 
 
+def from_oserror(error: OSError) -> CommandError:
+    """The :class:`CommandError` for a full disk or a forbidden place; raises any other ``error`` again."""
+    where = str(error.filename) if error.filename else None
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return CommandError("disk-full", "the disk is full", where=where, why=error.strerror, fix="free some space")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return CommandError(
+            "not-writable",
+            "this user may not do that there",
+            where=where,
+            why=error.strerror,
+            fix="run the command as the owner of the file",
+        )
+    raise error
+
+
 def command(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--json`` and ``--quiet`` to a click callback; pass ``as_json`` on and show its :class:`CommandError`."""
+    """Add ``--json`` and ``--quiet`` to a click callback; pass ``as_json`` on and show its :class:`CommandError`.
+
+    A full disk and a place where this user may not write are shown in the same form.
+    """
 
     @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
     @click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
@@ -86,8 +106,11 @@ def command(function: Callable[..., Any]) -> Callable[..., Any]:
         click.get_current_context().meta["quiet"] = quiet
         try:
             return function(*args, as_json=as_json, **kwargs)
-        except CommandError as failure:
-            failure.show(as_json=as_json)
-            sys.exit(failure.exit_code)
+        except CommandError as error:
+            failure = error
+        except OSError as error:
+            failure = from_oserror(error)
+        failure.show(as_json=as_json)
+        sys.exit(failure.exit_code)
 
     return wrapper

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prefect_env.console import CommandError
 from prefect_env.db.base import Database, Session
-from prefect_env.db.durable import fsync, need_space, sha256
+from prefect_env.db.durable import fsync, need_space, private, sha256
 from prefect_env.files import atomic_write
 
 MANIFEST = "manifest.json"
@@ -76,7 +76,7 @@ def create(database: Database, session: Session, parent: Path, *, prefect: str, 
     partial.mkdir(mode=0o700)
     try:
         content = partial / database.backup_name
-        os.close(os.open(content, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        private(content)
         session.dump(content)
         fsync(content)
         backup = Backup(

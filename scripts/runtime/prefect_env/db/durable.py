@@ -24,6 +24,11 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def private(path: Path) -> None:
+    """Make the empty file ``path`` that only its owner may read. Raises OSError if it is there."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 as hex digits."""
     digest = hashlib.sha256()

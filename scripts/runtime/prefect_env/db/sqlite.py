@@ -17,7 +17,7 @@ from pathlib import Path
 from prefect_env.console import CommandError
 from prefect_env.db import servers
 from prefect_env.db.base import Database, Session, State
-from prefect_env.db.durable import fsync
+from prefect_env.db.durable import fsync, private
 
 COMPANIONS = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a file that is open or was left by a crash."""
@@ -137,12 +137,15 @@ class Sqlite(Database):
         return connection
 
     def place(self, new: Path) -> None:
-        """Put the settled file ``new`` (in the same folder) in the database's place; it keeps owner and mode."""
-        with suppress(FileNotFoundError):
-            old = self.path.stat()
-            new.chmod(old.st_mode & 0o7777)
-            if os.name != "nt" and (old.st_uid, old.st_gid) != (new.stat().st_uid, new.stat().st_gid):
-                os.chown(new, old.st_uid, old.st_gid)
+        """Put the settled file ``new`` (in the same folder) in the database's place.
+
+        It keeps owner and mode; a first file gets the folder's owner, so that root may do this for a service.
+        """
+        model = (self.path if self.exists() else self.path.parent).stat()
+        if self.exists():
+            new.chmod(model.st_mode & 0o7777)
+        if os.name != "nt" and (model.st_uid, model.st_gid) != (new.stat().st_uid, new.stat().st_gid):
+            os.chown(new, model.st_uid, model.st_gid)
         fsync(new)
         new.replace(self.path)
         fsync(self.path.parent)
@@ -151,6 +154,7 @@ class Sqlite(Database):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.work_file("restore")
         try:
+            private(new)
             shutil.copyfile(file, new)
             if self.exists():
                 try:
@@ -176,10 +180,11 @@ class Sqlite(Database):
                 file.rename(self.path.with_name(f"{self.path.name}.damaged-{stamp:%Y%m%dT%H%M%SZ}{suffix}"))
 
     def work_file(self, purpose: str) -> Path:
-        """A name beside the database for a copy of it, on the same file system; an old one of that name is removed."""
-        file = self.path.with_name(f".{self.path.name}.{purpose}-{os.getpid()}")
-        remove(file)
-        return file
+        """A name beside the database for a copy of it; what a killed command left there is removed."""
+        stem = f".{self.path.name}.{purpose}"
+        for left in self.path.parent.glob(f"{stem}-*"):
+            left.unlink()
+        return self.path.with_name(f"{stem}-{os.getpid()}")
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)

@@ -90,6 +90,7 @@ def _sqlite(plan: Plan, source: Sqlite, journal: Journal, entry: Entry) -> None:
         with source.session(exclusive=True) as session:
             kept = _back_up(plan, source, session, entry)
             copy = Sqlite(work)
+            durable.private(work)
             if not plan.starts_empty:
                 shutil.copyfile(kept.content, work)
             say(f"migrating a copy with Prefect {plan.situation.new.version} ...")
