@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rattler.platform import Platform
 from rattler.shell import ActivationVariables, activate
 from rattler.shell import Shell as Kind
 
+from maintain.lib.paths import MANIFEST, ROOT
 from shells import cases, runners
 from shells.checks import check
 from shells.runners import SHELLS, Run
@@ -73,3 +76,19 @@ def test_pixi_run(name: str, laid_out: dict[str, cases.Case], tmp_path: Path) ->
     assert nested.steps[1] == nested.steps[0], "a nested activation changed something"
     first = runners.parse(b"\0".join(os.fsencode(f"{name}={value}") for name, value in env.items()))
     check(dash, case, Run([first, *nested.steps[1:]], child.stderr.decode()))
+
+
+def test_workspace(tmp_path: Path) -> None:
+    """In a pixi workspace made from the clone the scripts run where they are, and find the package beside them."""
+    scripts = tomllib.loads(MANIFEST.read_text())["target"]["unix"]["activation"]["scripts"]
+    row = {"project": "TELEMETRY=off"}
+    case = cases.lay_out(row, tmp_path / "case", prepare=False)
+    for folder in ("activate.d", "deactivate.d"):
+        (case.prefix / "etc" / "conda" / folder).unlink()
+    (case.prefix / "bin" / "python").unlink()
+    (case.prefix / "bin" / "python").symlink_to(sys.executable)
+    env = {**case.environment, "CONDA_PREFIX": str(case.prefix), "PIXI_PROJECT_ROOT": str(ROOT)}
+    code = "".join(f". ./{script}\n" for script in scripts) + "env -0"
+    done = subprocess.run(["dash", "-euc", code], env=env, capture_output=True, check=True, cwd=ROOT, timeout=60)
+    assert runners.parse(done.stdout)["DO_NOT_TRACK"] == "1"
+    assert done.stderr == b""
