@@ -24,8 +24,12 @@ def wanted(path: Path = LIST) -> dict[str, str]:
 
 
 def missing(names: list[str]) -> list[str]:
-    """Those of ``names`` that dpkg does not know as installed; all of them where there is no dpkg."""
-    if not shutil.which("dpkg-query"):
+    """Those of ``names`` that are neither a program on PATH nor installed as dpkg knows it.
+
+    The first matters where a program came another way: Debian's npm conflicts with a newer nodejs that brings it.
+    """
+    names = [name for name in names if not shutil.which(name)]
+    if not names or not shutil.which("dpkg-query"):
         return names
     done = subprocess.run(
         ["dpkg-query", "--show", "--showformat", "${Package} ${db:Status-Status}\n", *names],
