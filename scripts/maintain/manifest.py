@@ -125,6 +125,11 @@ class Line:
     python: str
     """Version constraint of Python."""
 
+    @property
+    def serves(self) -> bool:
+        """Whether the package holds Prefect's server and database; Prefect 1's server is a set of containers."""
+        return not self.prefect.startswith("1.")
+
 
 @dataclass(frozen=True)
 class Manifest:

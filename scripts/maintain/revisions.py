@@ -107,11 +107,13 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def wheels_of_lines() -> list[tuple[str, Path]]:
-    """The Prefect version and wheel of each line, fetched by hash."""
+    """The Prefect version and wheel of each line that has a database, fetched by hash."""
     from maintain.recipes.fetch import fetch_line
 
     found = []
     for line in load().lines.values():
+        if not line.serves:
+            continue
         path = next(path for path in fetch_line(line.name) if path.name.startswith("prefect-"))
         found.append((line.prefect, path))
     return found

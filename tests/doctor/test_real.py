@@ -24,7 +24,7 @@ from prefect_env.effective import CA_VARIABLES
 from support.databases import seeded
 from support.prefixes import line_prefix
 
-LINES = load().lines
+LINES = {name: line for name, line in load().lines.items() if line.serves}
 
 pytestmark = pytest.mark.slow
 

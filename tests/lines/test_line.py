@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from maintain.lib import server as servers
+from maintain.lib.paths import RECIPES
 from maintain.manifest import load
 from support.commands import run
 from support.prefixes import line_prefix
@@ -51,14 +52,17 @@ def test_info_agrees_with_prefect_and_writes_nothing(line: str, prefix: Path, tm
     # `prefect version` itself does write (2.8.6 makes a database), so it gets a home of its own.
     shown = servers.run(prefix, "prefect", "version", env=servers.environment(prefix, used))
     assert shown.returncode == 0, shown.stderr
+    loaded = {part["name"]: part for part in facts["components"]}
+    for part in loaded.values():
+        assert Path(part["path"]).is_relative_to(prefix), part
+    if not LINES[line].serves:
+        assert shown.stdout.split() == [LINES[line].prefect]
+        return
     said = dict(part.split(":", 1) for part in shown.stdout.splitlines() if ":" in part)
     said = {key.strip(): value.strip() for key, value in said.items() if value.strip()}
     sqlite = said.pop("SQLite version")
     assert {key: facts["prefect"][key] for key in said} == said
-    loaded = {part["name"]: part for part in facts["components"]}
     assert loaded["SQLite"]["version"] == sqlite
-    for part in loaded.values():
-        assert Path(part["path"]).is_relative_to(prefix), part
 
 
 @pytest.mark.slow
@@ -74,7 +78,17 @@ def test_flow_in_ephemeral_mode(prefix: Path, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_server_records_the_flow_and_stops_cleanly(prefix: Path, home: Path) -> None:
+def test_every_group_of_the_command_answers(prefix: Path, home: Path) -> None:
+    check = RECIPES / "prefect" / "tests" / "check_cli.py"
+    done = servers.run(prefix, "python", check, env=servers.environment(prefix, home / "cli"))
+    assert done.returncode == 0, done.stderr
+    assert "groups:" in done.stdout
+
+
+@pytest.mark.slow
+def test_server_records_the_flow_and_stops_cleanly(line: str, prefix: Path, home: Path) -> None:
+    if not LINES[line].serves:
+        pytest.skip("the server of Prefect 1 is a set of containers, not in the package")
     server = servers.start(prefix, home / "server")
     try:
         assert server.count("flow_runs") == 0

@@ -19,10 +19,13 @@ from maintain.lib.files import atomic_write, sha256_file
 from maintain.lib.paths import MANIFEST, RECIPES
 from maintain.manifest import load
 
+RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
+"""What the prefect-env command needs beside Prefect; Prefect 1 does not bring all of it."""
+
 
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
-    wanted = [f"prefect=={_prefect(line)}", *_bounds(line), "pip"]
+    wanted = [f"prefect=={_prefect(line)}", *_bounds(line), *RUNTIME, "pip"]
     versions = _resolve(wanted)
     with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
         hashes = {

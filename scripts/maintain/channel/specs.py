@@ -10,6 +10,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 
 @cache
@@ -24,7 +25,7 @@ def conda_name(name: str) -> str:
 
 
 def conda_version(specifiers: SpecifierSet) -> str:
-    """``specifiers`` as a conda version spec (``~=1.4`` is ``1.*,>=1.4``); empty if any version will do."""
+    """``specifiers`` as a conda version spec: ``1.*,>=1.4`` for ``~=1.4``, ``2021.6`` for ``2021.06``; empty: any."""
     parts: list[str] = []
     for item in specifiers:
         version = item.version
@@ -35,7 +36,7 @@ def conda_version(specifiers: SpecifierSet) -> str:
         elif item.operator == "===":
             parts.append(f"=={version}")
         else:
-            parts.append(f"{item.operator}{version}")
+            parts.append(f"{item.operator}{version if version.endswith('.*') else Version(version)}")
     # Upper bounds last, as people write them; the order of a SpecifierSet is not fixed.
     return ",".join(sorted(parts, key=lambda part: (part[0] == "<", part[0] == "!", part)))
 

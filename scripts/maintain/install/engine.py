@@ -9,8 +9,9 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,9 +79,11 @@ def install(
     compile_bytecode: bool = True,
     dry_run: bool = False,
     wait: float = 0,
+    planner: Callable[[Choice, Config], Plan] | None = None,
 ) -> Result:
     """Make ``target`` hold ``environment`` (or release ``line``) from the chosen channel; all of it or nothing.
 
+    A ``planner`` says what to install instead.
     ``wait`` is how many seconds another install into the same prefix is waited for, before ``busy``.
     Raises :class:`ToolError`: ``bad-usage``, ``network``, ``hash-mismatch``, ``no-hash``, ``unsatisfiable``,
     ``unsupported-host``, ``not-writable``, ``disk-full``, ``unsafe-cache``, ``not-ours``, ``busy``.
@@ -91,7 +94,8 @@ def install(
     config = configuration()
     with prefix.held(target, wait):
         before = prefix.state(target)
-        wanted = plan.make(choice, config, environment=environment, line=line)
+        planner = planner or partial(plan.make, environment=environment, line=line)
+        wanted = planner(choice, config)
         records = conda_meta.load(target) if before else {}
         broken = conda_meta.damaged(target, records)
         old = {conda_meta.stem(record) for record in records.values()}

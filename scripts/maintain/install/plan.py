@@ -122,15 +122,28 @@ def locked(choice: Choice, environment: str, path: Path) -> Plan:
     return Plan(environment, CONDA_FORGE, (), packages, "lock")
 
 
-async def solved(choice: Choice, config: Config, name: str, specs: Sequence[str], optional: Sequence[str]) -> Plan:
-    """What the solver takes from the channel for ``specs``, plus those ``optional`` packages that the channel has."""
+async def solved(
+    choice: Choice,
+    config: Config,
+    name: str,
+    specs: Sequence[str],
+    optional: Sequence[str],
+    *,
+    before: Sequence[str] = (),
+) -> Plan:
+    """What the solver takes from the channel for ``specs``, plus those ``optional`` packages that the channel has.
+
+    The channels ``before`` go first: what they have is taken from them only.
+    """
     gateway = Gateway.from_config(config, cache_dir=cache_dir() / "repodata", client=client(config))
     channel = Channel(choice.channel)
     subdirs = [Subdir.current(), Subdir("noarch")]
     try:
         names = {found.normalized for found in await gateway.names([channel], subdirs)} if optional else set()
         wanted = [*specs, *(extra for extra in optional if extra in names)]
-        records = await solve([channel], wanted, gateway, subdirs, virtual_packages=_virtual_packages())
+        records = await solve(
+            [*map(Channel, before), channel], wanted, gateway, subdirs, virtual_packages=_virtual_packages()
+        )
     except SolverError as error:
         raise ToolError(
             "unsatisfiable",

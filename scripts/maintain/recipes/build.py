@@ -36,7 +36,9 @@ from maintain.lib.errors import ToolError
 from maintain.lib.files import exclusive, sha256_file
 from maintain.lib.paths import RECIPES, RUNTIME, cache_dir
 from maintain.manifest import load
+from maintain.recipes.catalog import newest_binding
 from maintain.recipes.fetch import fetch_line
+from maintain.recipes.lines import load_lines
 
 NAMES = ("prefect-graphviz", "prefect", "prefect-env")
 """The recipes of every line."""
@@ -52,6 +54,8 @@ def build_line(line: str, channel: Path) -> list[Path]:
     cache by what they are made from.
     """
     sources = fetch_line(line)
+    drawing = fetch_line(newest_binding(load_lines()).name)
+    sources += [path for path in drawing if path.name.startswith("graphviz-") and path not in sources]
     store = cache_dir() / "recipes"
     built: list[Path] = []
     for recipe in NAMES:

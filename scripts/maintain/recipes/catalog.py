@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.version import Version
 
+from maintain.channel.pin import RUNTIME as RUNTIME_NEEDS
+from maintain.channel.specs import match_spec
 from maintain.lib.paths import RECIPES
 from maintain.manifest import Manifest
 from maintain.recipes.emit import When
@@ -60,9 +63,7 @@ def prefect(lines: Sequence[Line]) -> Recipe:
 
 def graphviz(lines: Sequence[Line]) -> Recipe:
     """graphviz's Python binding: ``lean`` ships it, ``full`` is conda-forge's package with the whole of graphviz."""
-    newest = max(
-        (line for line in lines if line.draws), key=lambda line: Version(line.metadata["versions"]["graphviz"])
-    )
+    newest = newest_binding(lines)
     version = newest.metadata["versions"]["graphviz"]
     lean, full = 'graphviz_binding == "lean"', 'graphviz_binding == "full"'
     output = Output(
@@ -89,10 +90,13 @@ def graphviz(lines: Sequence[Line]) -> Recipe:
     )
 
 
+def newest_binding(lines: Sequence[Line]) -> Line:
+    """The line that pins the newest graphviz: every line's channel gets that one."""
+    return max((line for line in lines if line.draws), key=lambda line: Version(line.metadata["versions"]["graphviz"]))
+
+
 def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
     """The metapackage of each line, the runtime package that it brings, and the extra for flow.visualize()."""
-    specs = manifest.environments["default"].specs("linux-64")
-    base = [f"{name} {specs[name]}".removesuffix(" *") for name in ("ca-certificates", "openssl", "sqlite")]
     floors = {
         name: version
         for name, _, version in (item.partition("=") for item in manifest.platforms["linux-64"].virtual_packages)
@@ -110,7 +114,7 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
         script=['python "$RECIPE_DIR/install_runtime.py"'],
         license_file=["LICENSE"],
         entry_points=["prefect-env = prefect_env.cli:main"],
-        run=["python >=3.9", "click >=8.0", "cryptography >=36.0.1", "rich >=11.0"],
+        run=["python >=3.9", *(match_spec(Requirement(text)) for text in RUNTIME_NEEDS)],
         tests=Tests(commands=["prefect-env --help", "prefect-env --version"]),
     )
     metapackage = Output(
@@ -120,7 +124,7 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
         noarch="generic",
         string="${{ system }}_0",
         run=[
-            *base,
+            *base_specs(manifest),
             "prefect ==${{ prefect_version }}",
             f"prefect-env-runtime >={manifest.version}",
             *_by_line(lines, lambda line: [f"python {line.python}"]),
@@ -143,6 +147,12 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
         {"license": "Apache-2.0"},
         [{"prefect_version": line.prefect, "system": name} for line in lines for name in PLATFORMS],
     )
+
+
+def base_specs(manifest: Manifest) -> list[str]:
+    """The match specs of what stands below every Prefect: SQLite, OpenSSL, certificates."""
+    specs = manifest.environments["default"].specs("linux-64")
+    return [f"{name} {specs[name]}".removesuffix(" *") for name in ("ca-certificates", "openssl", "sqlite")]
 
 
 def _requirements(lines: Sequence[Line]) -> list[str | When]:

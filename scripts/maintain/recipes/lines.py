@@ -12,6 +12,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from maintain.channel.wheels import Wheel, pins
 from maintain.lib.errors import ToolError
 from maintain.lib.files import explained
 from maintain.lib.paths import RECIPES
+from maintain.manifest import Line as ManifestLine
 from maintain.manifest import load as load_manifest
 
 BUILT = ("prefect", "graphviz")
@@ -57,6 +59,19 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Support:
+    """How long a line lasts and where it was run."""
+
+    released: date
+    support: str
+    """What Prefect's makers do for it."""
+    source: str
+    """Who says so."""
+    ran: tuple[str, ...]
+    """The Python versions on which it was run, for example ``3.11``, in order."""
+
+
+@dataclass(frozen=True)
 class Line:
     """One line of ``pixi.toml`` with its data from ``recipe/``."""
 
@@ -68,6 +83,8 @@ class Line:
     constraints: tuple[str, ...]
     """Match specs of packages that must not be beside it, though it does not ask for them."""
     metadata: dict[str, Any]
+    support: Support | None = None
+    """None where the line is not one of ours: a revision, a test's."""
 
     @property
     def wheels(self) -> dict[str, dict[str, str]]:
@@ -107,23 +124,27 @@ class Line:
         return tuple(Span(f">={minors[0]},<{_after(minors[-1])}", requires) for minors, requires in groups)
 
     def _requires(self, minor: str, platform: str) -> tuple[str, ...]:
-        environment = {
-            **PLATFORMS[platform],
-            "implementation_name": "cpython",
-            "platform_python_implementation": "CPython",
-            "implementation_version": f"{minor}.0",
-            "python_full_version": f"{minor}.0",
-            "python_version": minor,
-            "platform_machine": "",
-            "platform_release": "",
-            "platform_version": "",
-        }
         requires = self.metadata["requires"]
         texts = _bounded(requires["prefect"], self.bounds)
-        specs = dependencies(texts, environment, lambda project: requires[project])
+        specs = dependencies(texts, markers(minor, platform), lambda project: requires[project])
         return tuple(
             sorted(BINDING + spec.removeprefix(GRAPHVIZ) if spec.split()[0] == GRAPHVIZ else spec for spec in specs)
         )
+
+
+def markers(minor: str, platform: str) -> dict[str, str]:
+    """The marker variables of CPython ``minor`` on a kind of platform (:data:`PLATFORMS`)."""
+    return {
+        **PLATFORMS[platform],
+        "implementation_name": "cpython",
+        "platform_python_implementation": "CPython",
+        "implementation_version": f"{minor}.0",
+        "python_full_version": f"{minor}.0",
+        "python_version": minor,
+        "platform_machine": "",
+        "platform_release": "",
+        "platform_version": "",
+    }
 
 
 def load_lines() -> tuple[Line, ...]:
@@ -146,6 +167,7 @@ def load_lines() -> tuple[Line, ...]:
             tuple(_requirement(entry, path) for entry in data.get(line.name, {}).get("bounds", [])),
             tuple(_reasoned(entry, path) for entry in data.get(line.name, {}).get("constraints", [])),
             _metadata(line.name, line.prefect),
+            _support(line, data.get(line.name, {}), path),
         )
         for line in lines.values()
     )
@@ -236,6 +258,19 @@ def _tightest(specifiers: SpecifierSet) -> SpecifierSet:
     """``specifiers`` without upper bounds that a lower one makes needless."""
     uppers = sorted((item for item in specifiers if item.operator == "<"), key=lambda item: Version(item.version))
     return SpecifierSet([item for item in specifiers if item not in uppers[1:]])
+
+
+def _support(line: ManifestLine, data: dict[str, Any], path: Path) -> Support:
+    released, ran = data.get("released"), data.get("ran")
+    texts = [str(data.get(key, "")).strip() for key in ("support", "source")]
+    if not isinstance(released, date) or not all(texts) or not isinstance(ran, list):
+        raise ToolError("bad-file", f"line {line.name} needs released, support, source and ran", where=str(path))
+    if outside := [minor for minor in ran if minor not in MINORS or not SpecifierSet(line.python).contains(minor)]:
+        why = f"pixi.toml: python {line.python}"
+        raise ToolError(
+            "bad-file", f"line {line.name} ran on {outside[0]}, outside its range", where=str(path), why=why
+        )
+    return Support(released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)))
 
 
 def _after(minor: str) -> str:

@@ -46,6 +46,11 @@ FIELDS = (
 PROBE = """
 import json
 import prefect
+
+if prefect.__version__.startswith("1."):
+    print(json.dumps({}))
+    raise SystemExit
+
 import prefect.context
 import prefect.settings as settings
 
@@ -65,7 +70,7 @@ profile = prefect.context.get_settings_context().profile.name
 print()
 print(json.dumps({"Profile": profile, "Server type": server, "Database": url.split(":")[0].split("+")[0]}))
 """
-"""What is asked of Prefect 2 and 3; the names of settings differ."""
+"""What is asked of Prefect 2 and 3; the names of settings differ. Prefect 1 has neither profiles nor a database."""
 
 
 @click.command()
