@@ -24,11 +24,11 @@ class Case:
     row: Mapping[str, Any]
     place: Path
     certificates: Certificates
-    name: str = "it's $HOME `x` é"
+    name: str = "pre fix/it's $HOME `x` é"
 
     @property
     def prefix(self) -> Path:
-        return self.place / "pre fix" / self.name
+        return self.place / self.name
 
     @property
     def environment(self) -> dict[str, str]:

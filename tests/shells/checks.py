@@ -26,7 +26,7 @@ def check(shell: Shell, case: cases.Case, run: Run) -> None:
     if shell.one_case:
         wanted = {name: value for name, value in folded(wanted).items() if folded(before).get(name) != value}
         found = folded(found)
-    assert found == wanted
+    assert found == wanted, (found, wanted)
     assert again == active, "the second activation changed something"
     assert change(before, after, ours=True) == case.deactivated()
     said = case.row.get("says")
@@ -34,4 +34,4 @@ def check(shell: Shell, case: cases.Case, run: Run) -> None:
         assert said in run.stderr
         assert all(line.startswith("prefect-env: ") for line in run.stderr.splitlines() if line.strip())
     else:
-        assert run.stderr == ""
+        assert run.stderr == "", run.stderr

@@ -125,7 +125,8 @@ def in_cmd(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """All cases in one cmd.exe, since wine takes seconds to start."""
     place = tmp_path_factory.mktemp("cmd")
     laid_out = [
-        cases.lay_out(row, place / str(number), prepare=False, name="it's (x86)") for number, row in enumerate(ROWS)
+        cases.lay_out(row, place / str(number), prepare=False, name="pre fix/it's (x86)")
+        for number, row in enumerate(ROWS)
     ]
     prepare(laid_out)
     master = "".join(f'@echo @@\n@cmd /c "{windows(steps(case))}"\n' for case in laid_out)
@@ -180,7 +181,7 @@ def test_stale(change: str, wine: Mapping[str, str], tmp_path: Path) -> None:
 
     wine does not wait for a Unix program, so what that would set cannot be seen here.
     """
-    case = cases.lay_out({"site": "TELEMETRY=off"}, tmp_path / "case", prepare=False, name="it's (x86)")
+    case = cases.lay_out({"site": "TELEMETRY=off"}, tmp_path / "case", prepare=False, name="pre fix/it's (x86)")
     prepare([case])
     python = case.prefix / "python.exe"
     python.write_text('#!/bin/sh\necho start >> "${0%/*}/starts"\n')
