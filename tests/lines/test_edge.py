@@ -105,6 +105,9 @@ def test_a_checkout_for_developers(repository: Repository, tmp_path: Path) -> No
     shown = run([servers.program(prefix, "python"), "-c", code], env=env, cwd=tmp_path).stdout.split()
     assert shown == ["42", str(checkout.folder / "src" / "prefect" / "__init__.py")]
     assert facts(prefix, tmp_path / "home")["prefect"]["Version"].startswith(RELEASE)
+    doctor: list[str | Path] = [servers.program(prefix, "prefect-env"), "doctor", "--offline", "--only", "prefect"]
+    (report,) = json.loads(run([*doctor, "--json"], env=env, cwd=tmp_path).stdout)
+    assert (report["status"], RELEASE in report["evidence"]) == ("ok", True)
     tools = run([servers.program(prefix, "python"), "-m", "pip", "list", "--format", "json"], env=env).stdout
     assert not {"hatchling", "versioningit"} & {item["name"] for item in json.loads(tools)}
 

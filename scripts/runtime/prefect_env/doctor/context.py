@@ -47,8 +47,13 @@ class Context:
 
     @cached_property
     def package(self) -> Path:
-        """Prefect's own folder."""
-        return self.site / "prefect"
+        """Prefect's own folder; of an editable checkout the one that a ``.pth`` file leads to."""
+        package = self.site / "prefect"
+        if package.is_dir():
+            return package
+        lines = (line for file in self.site.glob("*.pth") for line in file.read_text(errors="replace").splitlines())
+        found = (Path(line) / "prefect" for line in lines if line and not line.startswith(("#", "import")))
+        return next((folder for folder in found if folder.is_dir()), package)
 
     @cached_property
     def prefect(self) -> Version | None:
