@@ -54,6 +54,7 @@ def kill_the_migration(prefix: Path, home: Path, *arguments: str | Path) -> None
     process.wait()
 
 
+@pytest.mark.timeout(900)  # a safeguard: it takes a minute, but may wait for the prefixes of all three lines
 def test_up_from_2_8_6_by_2_20_to_3_and_back(prefix: Prefixes, seeded: Seeded, tmp_path: Path) -> None:
     home = tmp_path / "home"
     database = seeded("2.8.6", home)
