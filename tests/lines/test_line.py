@@ -72,7 +72,9 @@ def test_requirements_are_consistent(prefix: Path) -> None:
 
 @pytest.mark.slow
 def test_flow_in_ephemeral_mode(prefix: Path, home: Path) -> None:
-    done = servers.run(prefix, "python", servers.FLOW, env=servers.environment(prefix, home / "ephemeral"))
+    env = servers.environment(prefix, home / "ephemeral")
+    env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "150"  # 20 are too few for two cores under load
+    done = servers.run(prefix, "python", servers.FLOW, env=env)
     assert done.returncode == 0, done.stderr
     assert "total: 12" in done.stdout
 

@@ -101,6 +101,28 @@ def test(names: tuple[str, ...], channel: Path | None, as_json: bool) -> None:
         raise ToolError("check-failed", f"the tests of {', '.join(failed)} failed", fix="see the output above")
 
 
+@cli.command()
+@line_option
+@click.argument("pythons", nargs=-1, required=True, metavar="PYTHON...")
+@tool
+def pythons(names: tuple[str, ...], pythons: tuple[str, ...], as_json: bool) -> None:
+    """Run the lines on these Pythons (paths, or versions that uv finds): for `ran` in recipe/lines.toml."""
+    from maintain.recipes.lines import load_lines
+    from maintain.recipes.pythons import try_line
+
+    chosen = _lines(names)
+    runs = [try_line(line, python) for line in load_lines() if line.name in chosen for python in pythons]
+
+    def table() -> None:
+        for run in runs:
+            say(run.log)
+            out.print(f"{run.line:8} {run.python:8} {f'failed: {run.failed}' if run.failed else 'ran'}", markup=False)
+
+    emit([vars(run) for run in runs], table, as_json=as_json)
+    if failed := [f"{run.line} on {run.python}" for run in runs if run.failed]:
+        raise ToolError("check-failed", f"did not run: {', '.join(failed)}", fix="see the output above")
+
+
 def _lines(names: tuple[str, ...]) -> tuple[str, ...]:
     known = tuple(load().lines)
     if unknown := [name for name in names if name not in known]:
