@@ -174,3 +174,12 @@ def test_any_password_of_a_proxy_is_taken_out(password: str) -> None:
     written = [form for form in forms(password) if len(form) >= 4]
     text = redact("\n".join(f"before {form} after" for form in written))
     assert text.splitlines() == ["before *** after"] * len(written)
+
+
+@pytest.mark.timeout(100)  # a pattern that tries everything twice takes minutes for these
+@pytest.mark.parametrize(
+    "part", ["http://", 'token\\":\\"', "token", "_-", "-----BEGIN PRIVATE KEY-----", "a", "password='"]
+)
+def test_a_long_line_does_not_stall_it(part: str) -> None:
+    end = "password=the-secret-at-the-end"
+    assert "the-secret" not in Redactor(["known-secret"])(part * (200_000 // len(part)) + "\n" + end)

@@ -17,23 +17,25 @@ LEAST = 4
 """A shorter secret is not looked for everywhere, it would take ordinary words out; as part of a URL it is found."""
 
 _WORD = (
-    r"passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|auth|credential|private_?-?key|access_?-?key|signature|sig(?![a-z])|cookie|webhook|"
-    r"connection_?-?url|dsn|custom_?-?headers|session"
+    r"passw(?:or)?d|passphrase|pwd|secret|token|api_?-?key|auth|credential|private_?-?key|access_?-?key|signature"
+    r"|sig(?![a-z])|cookie|webhook|connection_?-?url|dsn|custom_?-?headers|session"
 )
 _SECRET_NAME = re.compile(rf"{_WORD}|(?:^|[_-])(?:key|pass)$", re.IGNORECASE)
 _PLAIN_NAMES = {"PWD", "OLDPWD"}
 _PLAIN_VALUES = {"", "true", "false", "yes", "no", "on", "off", "none", "null", "default", "basic"}
 
-_LOGIN = re.compile(r"(?<=://)[^\s\"<>]*@")
+_LOGIN = re.compile(r"(?<=://)[^\s\"<>]{0,1024}@")
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), HIDDEN),
     (_LOGIN, f"{HIDDEN}@"),
-    (re.compile(r"(?<=%3A%2F%2F)[^\s\"'<>]*%40", re.IGNORECASE), f"{HIDDEN}%40"),
+    (re.compile(r"(?<=%3A%2F%2F)[^\s\"'<>]{0,1024}%40", re.IGNORECASE), f"{HIDDEN}%40"),
     (re.compile(r"\b(bearer|basic|negotiate|digest)(\s+|%20)[\w.~+/=%-]{6,}", re.IGNORECASE), rf"\1 {HIDDEN}"),
     (
         re.compile(
-            rf"([\w.-]*(?:{_WORD})[\w.-]*(?:\\?[\"'])?[ \t]*(?:=>|[:=]|%3D)[ \t]*)"
-            r"(\\?\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|(?:(?:bearer|basic)\s+)?[^\s&;,\"'<>]+)",
+            rf"((?:{_WORD})[\w.-]{{0,64}}(?:\\?[\"'])?[ \t]*(?:=>|[:=]|%3D)[ \t]*)"
+            # a value in quotes, in quotes within quotes, or a word; the end may be missing, so that nothing is tried twice
+            r"(\\\"(?:(?!\\\").)*(?:\\\")?|\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?"
+            r"|(?:(?:bearer|basic)[ \t]+)?[^\s&;,\"'<>\\]+)",
             re.IGNORECASE,
         ),
         rf"\1{HIDDEN}",
@@ -106,7 +108,7 @@ def logins(text: str) -> Iterator[str]:
         _, colon, password = login.partition(":")
         yield password if colon else login
     yield from re.findall(r"/t/([\w-]{6,})(?:/|$)", text)  # a conda channel's token
-    for match in re.finditer(rf"[?&](?:[\w-]*(?:{_WORD}|key))=([^&\s\"'#]+)", text, re.IGNORECASE):
+    for match in re.finditer(rf"[?&][\w-]{{0,64}}(?:{_WORD}|key)=([^&\s\"'#]+)", text, re.IGNORECASE):
         yield match[1]
 
 
