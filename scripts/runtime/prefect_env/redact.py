@@ -33,7 +33,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             rf"((?:{_WORD})[\w.-]{{0,64}}(?:\\?[\"'])?[ \t]*(?:=>|[:=]|%3D)[ \t]*)"
-            # a value in quotes, in quotes within quotes, or a word; the end may be missing, so that nothing is tried twice
+            # a value in quotes (within quotes), or a word; its end may be missing, so that nothing is tried twice
             r"(\\\"(?:(?!\\\").)*(?:\\\")?|\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?"
             r"|(?:(?:bearer|basic)[ \t]+)?[^\s&;,\"'<>\\]+)",
             re.IGNORECASE,
