@@ -25,6 +25,8 @@ PROGRAMS = ("ip", "squid", "nginx", "htpasswd")
 PLAIN = ("plain", "simple")
 SPECIAL = ("special", "p@ss%41:w!rd &$(id)'\"`^|{}<>\\+=")
 """User and password: everything that can be put into a URL for websockets 16, which decodes nothing."""
+GIT = ("git", SPECIAL[1].replace("%41", "%4"))
+"""The same without what looks percent-encoded, which git 2.39 decodes once more."""
 
 SQUID = """
 http_port {gateway}:{port}
@@ -48,6 +50,7 @@ http_access deny all
 
 NGINX = """
 daemon off;
+user root;
 pid {home}/nginx.pid;
 error_log {home}/nginx-error.log;
 events {{ worker_connections 256; }}
@@ -200,7 +203,7 @@ def world(home: Path, prefix: Path) -> Iterator[World]:
         server = stack.enter_context(running(prefix, home / "server"))
         ports = {"squid": free_port(), "nginx": free_port()}
         (home / "hosts").write_text(f"127.0.0.1 {HOST}\n")
-        for index, (user, password) in enumerate((PLAIN, SPECIAL)):
+        for index, (user, password) in enumerate((PLAIN, SPECIAL, GIT)):
             flags = "-bc" if index == 0 else "-b"
             subprocess.run(["htpasswd", flags, home / "passwords", user, password], check=True, capture_output=True)
         files = {"gateway": gateway, "home": home, "upstream": server.url}

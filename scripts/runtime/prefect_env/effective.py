@@ -7,6 +7,7 @@ A pure reading of the host: nothing is written here. :mod:`prefect_env.state` tu
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,6 +156,9 @@ def _proxy(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str,
                 result.warnings += [warning] if warning not in result.warnings else []
                 continue
             found[key] = proxy
+            if re.search("%[0-9A-Fa-f]{2}", proxy.password or ""):
+                note = f"{chosen.source}: the password holds a percent sign before two digits: git decodes it twice"
+                result.notes += [note] if note not in result.notes else []
             _set(result, environ, name, proxy.url(), chosen.source)
     _websockets(result, found, prefix, environ)
     value = _resolve(files, environ, "NO_PROXY")
