@@ -17,7 +17,7 @@ import click
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from rattler import Channel, Config, Gateway, Subdir
+from rattler import Config, Subdir
 
 from maintain import bootstrap
 from maintain.channel.specs import conda_name, dependencies
@@ -25,11 +25,10 @@ from maintain.edge import uvlock
 from maintain.edge.package import extras, graphviz_binding
 from maintain.install.choice import Choice, choose
 from maintain.install.engine import default_prefix, install
-from maintain.install.network import client, configuration, masked
-from maintain.install.plan import Plan, solved
+from maintain.install.network import configuration, masked
+from maintain.install.plan import Plan, names, solved
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import cache_dir
 from maintain.lib.server import program
 from maintain.manifest import load
 from maintain.recipes.catalog import base_specs
@@ -64,8 +63,8 @@ def cli(
     choice = choose(channel)
     say(str(choice))
     config = configuration()
-    names = asyncio.run(_names(choice, config))
-    wanted = [item for item in developers if conda_name(item.name) in names]
+    there = asyncio.run(names(choice, config))
+    wanted = [item for item in developers if conda_name(item.name) in there]
     range_ = SpecifierSet(project["project"].get("requires-python", ""))
     minors = [minor for minor in reversed(MINORS) if range_.contains(minor) and minor == (python or minor)]
     target = prefix or default_prefix("develop")
@@ -120,12 +119,6 @@ def _group(project: dict[str, Any], name: str, checkout: Path) -> list[Requireme
     return found
 
 
-async def _names(choice: Choice, config: Config) -> set[str]:
-    gateway = Gateway.from_config(config, cache_dir=cache_dir() / "repodata", client=client(config))
-    found = await gateway.names([Channel(choice.channel)], [Subdir.current(), Subdir("noarch")])
-    return {name.normalized for name in found}
-
-
 def _plan(choice: Choice, config: Config, *, minors: list[str], requires: list[Requirement]) -> Plan:
     """The newest Python of ``minors`` for which the channel has everything."""
     known = extras()
@@ -150,8 +143,8 @@ def _add(prefix: Path, checkout: Path, developers: list[Requirement]) -> list[st
     version = _run(prefix, "-c", "import sys; print('%d.%d' % sys.version_info[:2])", cwd=prefix, what="Python fails")
     environment = markers(version.strip(), KIND)
     wanted = [item for item in developers if item.marker is None or item.marker.evaluate(environment)]
-    names = {str(canonicalize_name(item["name"])) for item in present}
-    locked = uvlock.missing(checkout / "uv.lock", wanted, names, environment)
+    installed = {str(canonicalize_name(item["name"])) for item in present}
+    locked = uvlock.missing(checkout / "uv.lock", wanted, installed, environment)
     added = [one.pin for one in locked]
     if added:
         say(f"not in the channel, so from the Python index by the hashes of uv.lock: {', '.join(added)}")

@@ -135,15 +135,11 @@ async def solved(
 
     The channels ``before`` go first: what they have is taken from them only.
     """
-    gateway = Gateway.from_config(config, cache_dir=cache_dir() / "repodata", client=client(config))
-    channel = Channel(choice.channel)
-    subdirs = [Subdir.current(), Subdir("noarch")]
+    there = await names(choice, config) if optional else set()
+    wanted = [*specs, *(extra for extra in optional if extra in there)]
+    channels = [*map(Channel, before), Channel(choice.channel)]
     try:
-        names = {found.normalized for found in await gateway.names([channel], subdirs)} if optional else set()
-        wanted = [*specs, *(extra for extra in optional if extra in names)]
-        records = await solve(
-            [*map(Channel, before), channel], wanted, gateway, subdirs, virtual_packages=_virtual_packages()
-        )
+        records = await solve(channels, wanted, _gateway(config), _subdirs(), virtual_packages=_virtual_packages())
     except SolverError as error:
         raise ToolError(
             "unsatisfiable",
@@ -153,14 +149,35 @@ async def solved(
             fix="name another channel with --channel, or build the stand-in with the line: scripts/channel build",
         ) from error
     except (GatewayError, OSError) as error:
-        raise ToolError(
-            "network",
-            "the channel's repodata cannot be read",
-            where=masked(choice.channel),
-            why=masked(str(error)),
-            fix="check the URL, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE, or name a mirror with --channel",
-        ) from error
+        raise _unreadable(choice, error) from error
     return Plan(name, masked(choice.channel), tuple(wanted), _packages(records, lambda url: url), "solve")
+
+
+async def names(choice: Choice, config: Config) -> set[str]:
+    """The names of the packages that the channel has for this host. Raises ``network``."""
+    try:
+        found = await _gateway(config).names([Channel(choice.channel)], _subdirs())
+    except (GatewayError, OSError) as error:
+        raise _unreadable(choice, error) from error
+    return {name.normalized for name in found}
+
+
+def _gateway(config: Config) -> Gateway:
+    return Gateway.from_config(config, cache_dir=cache_dir() / "repodata", client=client(config))
+
+
+def _subdirs() -> list[Subdir]:
+    return [Subdir.current(), Subdir("noarch")]
+
+
+def _unreadable(choice: Choice, error: Exception) -> ToolError:
+    return ToolError(
+        "network",
+        "the channel's repodata cannot be read",
+        where=masked(choice.channel),
+        why=masked(str(error)),
+        fix="check the URL, HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE, or name a mirror with --channel",
+    )
 
 
 def _packages(records: Iterable[RepoDataRecord], place: Callable[[str], str]) -> tuple[Package, ...]:
