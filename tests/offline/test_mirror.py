@@ -170,7 +170,10 @@ def test_killed_at_any_moment(server: Server, tmp_path: Path) -> None:
         process = subprocess.Popen([str(part) for part in command], env=tools(), stdout=subprocess.DEVNULL)
         time.sleep(imports * moment.uniform(0.9, 1.4))
         process.kill()
-        half += process.wait() != 0
+        if process.wait() == 0:
+            imports *= 0.9  # a busy moment when it was measured
+        else:
+            half += 1
         for name in archives(home):
             assert sha256_file(home / name) == sha256_file(server.root / name)
         for repodata in home.glob("*/repodata.json"):
