@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trustme
@@ -77,9 +78,10 @@ http {{
 
 @dataclass
 class World:
-    """``api`` is the server's address as the client must use it, ``proxy`` squid's, ``ca`` the private root's file."""
+    """``api``: the server's address for the client; ``proxy``: squid's; ``log``: what that notes; ``ca``: the root."""
 
     home: Path
+    log: Path
     namespace: str
     proxy: str
     api: str
@@ -136,8 +138,7 @@ class World:
 
     def asked(self) -> int:
         """How many requests the proxy has seen."""
-        log = self.home / "access.log"
-        return len(log.read_text().splitlines()) if log.exists() else 0
+        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
 
 
 def _start(stack: ExitStack, command: list[str], log: Path) -> None:
@@ -202,19 +203,27 @@ def world(home: Path, prefix: Path) -> Iterator[World]:
         ca = certificates(home)
         server = stack.enter_context(running(prefix, home / "server"))
         ports = {"squid": free_port(), "nginx": free_port()}
-        (home / "hosts").write_text(f"127.0.0.1 {HOST}\n")
+        # squid gives up root, and pytest closes its own folders to others
+        open_home = Path(stack.enter_context(TemporaryDirectory(prefix="prefect-env-squid-")))
+        (open_home / "hosts").write_text(f"127.0.0.1 {HOST}\n")
         for index, (user, password) in enumerate((PLAIN, SPECIAL, GIT)):
             flags = "-bc" if index == 0 else "-b"
-            subprocess.run(["htpasswd", flags, home / "passwords", user, password], check=True, capture_output=True)
-        files = {"gateway": gateway, "home": home, "upstream": server.url}
-        (home / "squid.conf").write_text(SQUID.format(port=ports["squid"], **files))
-        (home / "nginx.conf").write_text(NGINX.format(port=ports["nginx"], **files))
-        shutil.chown(home, "proxy")  # squid gives up root
-        home.chmod(0o755)
-        for parent in home.parents:
-            if parent.stat().st_mode & 0o001 == 0:
-                parent.chmod(parent.stat().st_mode | 0o011)
+            subprocess.run(
+                ["htpasswd", flags, open_home / "passwords", user, password], check=True, capture_output=True
+            )
+        (open_home / "squid.conf").write_text(SQUID.format(port=ports["squid"], gateway=gateway, home=open_home))
+        (home / "nginx.conf").write_text(NGINX.format(port=ports["nginx"], home=home, upstream=server.url))
+        open_home.chmod(0o755)
+        shutil.chown(open_home, "proxy")
         _start(stack, ["nginx", "-p", str(home), "-c", str(home / "nginx.conf")], home / "nginx.log")
-        _start(stack, ["squid", "-N", "-f", str(home / "squid.conf")], home / "squid.log")
-        _wait(home / "cache.log", text="Accepting HTTP Socket connections")
-        yield World(home, namespace, f"{gateway}:{ports['squid']}", f"https://{HOST}:{ports['nginx']}/api", ca, server)
+        _start(stack, ["squid", "-N", "-f", str(open_home / "squid.conf")], home / "squid.log")
+        _wait(open_home / "cache.log", text="Accepting HTTP Socket connections")
+        yield World(
+            home,
+            open_home / "access.log",
+            namespace,
+            f"{gateway}:{ports['squid']}",
+            f"https://{HOST}:{ports['nginx']}/api",
+            ca,
+            server,
+        )
