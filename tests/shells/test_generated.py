@@ -28,6 +28,8 @@ SLOW = (
 )
 """What is run in xonsh, which starts a bash for each activation."""
 
+PAIRS = [(kind, name) for kind in KINDS for name in (SLOW if kind == "xonsh" else IDS)]
+
 
 @pytest.fixture(scope="session")
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> dict[str, cases.Case]:
@@ -43,15 +45,12 @@ def code(kind: str, prefix: Path) -> str:
     return activate(prefix, ActivationVariables(None, []), KINDS[kind], Subdir.current()).script
 
 
-@pytest.mark.parametrize("name", IDS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "name"), PAIRS)
 def test_rattler(kind: str, name: str, laid_out: dict[str, cases.Case], tmp_path: Path) -> None:
     """rattler's script activates as sourcing does; its deactivation order makes no difference."""
     shell, case = SHELLS[kind], laid_out[name]
     if runners.program(shell) is None:
         pytest.skip(f"{kind} is not installed")
-    if kind == "xonsh" and name not in SLOW:
-        pytest.skip("a few cases are enough where each takes a second")
     if kind == "xonsh":  # its source-bash, which rattler uses for the .sh scripts, takes no path with a space
         case = cases.lay_out(case.row, tmp_path / "case", name="plain")
     run = runners.run(
