@@ -175,7 +175,7 @@ def test_a_pin_holds_the_hash_of_its_wheel(index: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(pin, "_bounds", lambda line: ["tiny<2"])
     monkeypatch.setattr(pin, "RECIPES", tmp_path)
     written = pin.pin("3").read_text()
-    assert asked == [f"prefect=={load().lines['3'].prefect}", "tiny<2", "pip"]
+    assert asked == [f"prefect=={load().lines['3'].prefect}", "tiny<2", *pin.RUNTIME, "pip"]
     assert wheels.parse(written, "3.txt") == [expected]
     assert "://" not in written
 
