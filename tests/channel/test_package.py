@@ -31,11 +31,13 @@ def package(**changes: Any) -> Package:
     )
 
 
-def wheel(folder: Path, name: str, tag: str, files: dict[str, str], metadata: str = "") -> wheels.Wheel:
-    path = folder / f"{name}-1.0-{tag}.whl"
-    info = f"{name}-1.0.dist-info"
+def wheel(
+    folder: Path, name: str, tag: str, files: dict[str, str], metadata: str = "", version: str = "1.0"
+) -> wheels.Wheel:
+    path = folder / f"{name}-{version}-{tag}.whl"
+    info = f"{name}-{version}.dist-info"
     content = {
-        f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{metadata}",
+        f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n{metadata}",
         f"{info}/WHEEL": f"Wheel-Version: 1.0\nTag: {tag}\n",
         f"{info}/RECORD": "",
         **files,
@@ -43,7 +45,7 @@ def wheel(folder: Path, name: str, tag: str, files: dict[str, str], metadata: st
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in content.items():
             archive.writestr(member, text)
-    return wheels.Wheel(path, wheels.Pin(name, "1.0", sha256_file(path)))
+    return wheels.Wheel(path, wheels.Pin(name, version, sha256_file(path)))
 
 
 def no_extras(project: str) -> list[str]:

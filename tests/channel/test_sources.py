@@ -138,6 +138,15 @@ def test_a_wheel_is_fetched_by_its_hash(index: Path) -> None:
     assert wheels.fetch([wanted])[wanted].path == found.path, "the second time from the cache"
 
 
+def test_more_versions_of_a_project_than_pips_run_at_once(index: Path) -> None:
+    """Every line may pin another version; one pip refuses two of them as a conflict."""
+    wanted = [
+        wheel(index, "tiny", "py3-none-any", {"tiny.py": f"x = {number}\n"}, version=f"{number}.0").pin
+        for number in range(wheels.SHARDS + 2)
+    ]
+    assert set(wheels.fetch(wanted)) == set(wanted)
+
+
 def test_a_wheel_with_another_hash_is_refused(index: Path) -> None:
     wanted = served(index)._replace(sha256="0" * 64)
     with pytest.raises(ToolError) as caught:

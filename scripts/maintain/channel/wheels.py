@@ -11,6 +11,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -180,16 +181,19 @@ def _kept(store: Path, sha256: str) -> Path | None:
 def download(wanted: Sequence[tuple[str, str, str | None]], folder: Path) -> list[Path]:
     """Download wheels, each (name, version, SHA-256 or None), into ``folder`` with pip and return their paths.
 
-    Several pips run at once. They take index, proxy and CA from the user's settings and check the hashes.
+    Several pips run at once. They take index, proxy and CA from the user's settings and check the hashes. None is
+    asked for two versions of a project: pip calls that a conflict.
     """
-    groups: dict[tuple[str, int], list[str]] = {}
+    groups: dict[tuple[str, int, int], list[str]] = {}
+    versions: Counter[str] = Counter()
     for number, (name, version, sha256) in enumerate(sorted(wanted)):
         python = BORROWED.get((name, version), PYTHON)
         line = f"{name}=={version}" + (f" --hash=sha256:{sha256}" if sha256 else "")
-        groups.setdefault((python, number % SHARDS), []).append(line)
+        groups.setdefault((python, versions[name] // SHARDS, number % SHARDS), []).append(line)
+        versions[name] += 1
     with ThreadPoolExecutor(len(groups)) as pool, progress() as bar:
         task = bar.add_task("wheels", total=len(wanted))
-        jobs = [pool.submit(_pip, lines, python, folder) for (python, _), lines in groups.items()]
+        jobs = [pool.submit(_pip, lines, python, folder) for (python, *_), lines in groups.items()]
         pending = set(jobs)
         while pending:
             pending = wait(pending, timeout=0.2).not_done
