@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from prefect_env.console import CommandError
@@ -36,16 +37,16 @@ class Situation:
         return at in known and revision in known and known.index(at or "") < known.index(revision)
 
 
-class Step:
+class Step(ABC):
     """One boundary. ``order`` sorts; ``starts_empty`` means that the database is set aside and a new one made."""
 
     order: int
     title: str
     starts_empty = False
 
+    @abstractmethod
     def applies(self, situation: Situation) -> bool:
         """Whether this upgrade crosses the boundary."""
-        raise NotImplementedError
 
     def notes(self, situation: Situation) -> list[str]:  # noqa: ARG002 - a step without notes
         """What the user must know or do, a sentence each."""
