@@ -7,6 +7,7 @@ Meaning of the keys: https://pixi.prefix.dev/latest/reference/pixi_manifest/
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from dataclasses import dataclass, field
@@ -179,21 +180,27 @@ class _Reader:
 
     def where(self, *keys: str) -> str:
         """file:line of a key, given as its path from the top; the nearest table that is written out if it is not."""
-        table: tuple[str, ...] = ()
         best, depth = 1, 0
-        for number, line in enumerate(self.text.splitlines(), 1):
-            header = re.match(r"\s*\[+([^\[\]]+)\]+\s*(?:#.*)?$", line)
-            entry = re.match(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"))*)\s*=", line)
-            if header:
-                table = at = _dotted(header[1])
-            elif entry:
-                at = table + _dotted(entry[1])
-            else:
-                continue
+        for number, at in self.written:
             shared = at[: len(keys)]  # a table may be written out below the key only
             if len(shared) > depth and keys[: len(shared)] == shared:
                 best, depth = number, len(shared)
         return f"{self.path}:{best}"
+
+    @functools.cached_property
+    def written(self) -> list[tuple[int, tuple[str, ...]]]:
+        """The lines that hold a table's header or a key, each with its path from the top."""
+        found = []
+        table: tuple[str, ...] = ()
+        for number, line in enumerate(self.text.splitlines(), 1):
+            header = re.match(r"\s*\[+([^\[\]]+)\]+\s*(?:#.*)?$", line)
+            entry = re.match(r"\s*((?:[\w-]+|\"[^\"]*\"|'[^']*')(?:\s*\.\s*(?:[\w-]+|\"[^\"]*\"))*)\s*=", line)
+            if header:
+                table = _dotted(header[1])
+                found.append((number, table))
+            elif entry:
+                found.append((number, table + _dotted(entry[1])))
+        return found
 
     def table(self, value: Any, *keys: str) -> Table:
         if not isinstance(value, dict):

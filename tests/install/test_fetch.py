@@ -87,16 +87,34 @@ def test_wrong_bytes_in_a_folder_are_refused(channel: Path, prefix: Path, cache:
     assert not prefix.exists() and DATA not in archives(cache)
 
 
+@pytest.mark.parametrize("touched", ["file", "py-rattler's note"])
 def test_an_archive_that_went_bad_in_the_cache_is_fetched_again(
-    server: Server, put: Callable[[], None], prefix: Path, cache: Path
+    server: Server, put: Callable[[], None], prefix: Path, cache: Path, touched: str
 ) -> None:
     put()
     (archive,) = (cache / "pkgs/archives").rglob(DATA)
     archive.write_bytes(b"not what it was")
+    if touched == "file":
+        (prefix / "share/data.txt").write_text("EDIT")  # a hard link to the unpacked file
+    else:
+        (note,) = (cache / "pkgs/unpacked").glob("data-*.lock")
+        note.unlink()
     (prefix / "share/data.txt").unlink()
     server.requests.clear()
     put()
-    assert ranges(server) == [None] and (prefix / "share/data.txt").exists()
+    assert ranges(server) == [None] and (prefix / "share/data.txt").read_text().startswith("one")
+
+
+def test_no_archive_is_needed_while_what_was_unpacked_is_untouched(
+    server: Server, put: Callable[[], None], prefix: Path, cache: Path
+) -> None:
+    put()
+    for archive in (cache / "pkgs/archives").rglob("*.conda"):
+        archive.write_bytes(b"not what it was")
+    (prefix / "share/data.txt").unlink()
+    server.requests.clear()
+    put()
+    assert not ranges(server) and (prefix / "share/data.txt").read_text().startswith("one")
 
 
 def test_a_part_that_is_longer_than_the_archive_is_dropped(

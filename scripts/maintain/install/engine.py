@@ -137,16 +137,17 @@ def _make(
     new = prefix.staging(target)
     _check_space(wanted.packages, target)
     with progress() as bar, explained(target):
-        task = bar.add_task("fetching", total=len(wanted.packages))
-        asyncio.run(fetch.fetch(wanted.packages, config, lambda _: bar.advance(task)))
+        pristine = fetch.pristine(wanted.packages)
+        if not pristine:
+            task = bar.add_task("fetching", total=len(wanted.packages))
+            asyncio.run(fetch.fetch(wanted.packages, config, lambda _: bar.advance(task)))
         try:
             if before:
                 prefix.copy(target, new, {file for record in before.values() for file in record["files"]})
             else:
                 new.mkdir()
-            pristine = fetch.pristine(wanted.packages)
             asyncio.run(_link(new, target, wanted, config, broken, bar, pristine=pristine))
-            records = _checked(new, wanted)
+            records = _checked(new, wanted, before)
             if not pristine:  # py-rattler has just hashed the files of every package that it linked
                 fetch.remember(
                     (package.sha256, records[package.name]["extracted_package_dir"])
@@ -259,11 +260,12 @@ def _explain(error: InstallerError, target: Path) -> ToolError:
     return ToolError("command-failed", "the packages cannot be linked", where=str(target), why=text.replace("\n", "; "))
 
 
-def _checked(new: Path, wanted: Plan) -> dict[str, Record]:
-    """The records of ``new``, completed; raises unless they and their files are the plan's."""
+def _checked(new: Path, wanted: Plan, before: dict[str, Record]) -> dict[str, Record]:
+    """The records of ``new``, completed; raises unless they are the plan's and an update lost none of their files."""
     records = conda_meta.load(new)
     wrong = conda_meta.differences(records, wanted.packages)
-    wrong += [f"files of {name} are missing" for name in sorted(conda_meta.damaged(new, records))]
+    if before:  # to unlink one package may take the file of another; to link alone cannot
+        wrong += [f"files of {name} are missing" for name in sorted(conda_meta.damaged(new, records))]
     if wrong:
         raise ToolError("command-failed", "the linked packages are not the planned ones", why="; ".join(wrong[:5]))
     conda_meta.adopt(records, wanted)

@@ -3,6 +3,8 @@
 py-rattler's own download is not used because it takes a ``file://`` archive without looking at its sha256, starts a
 broken download from the beginning, and trusts what lies in its cache by name. Here an archive lies under its
 sha256 (``CACHE/pkgs/archives/SHA256/NAME``), is hashed again before every use, and only then given to py-rattler.
+Where what was unpacked from verified archives has not been touched since (:func:`pristine`), that is linked, and no
+archive is looked at.
 """
 
 from __future__ import annotations
@@ -58,14 +60,16 @@ def archive(package: Package) -> Path:
 
 
 def pristine(packages: Sequence[Package]) -> bool:
-    """Whether no unpacked file was touched since :func:`remember`; then they need not be hashed again.
+    """Whether no unpacked file was touched since :func:`remember`; then neither they nor the archives are needed again.
 
-    Prefixes share the unpacked files by hard links, so who edits a file in a prefix edits it here.
+    Prefixes share the unpacked files by hard links, so who edits a file in a prefix edits it here. py-rattler's own
+    note beside each folder counts too: without it an archive would be unpacked once more.
     """
     for package in packages:
         note = _note(package.sha256)
         try:
-            if _newest(note.read_text(encoding="utf-8")) >= note.stat().st_mtime_ns:
+            folder = note.read_text(encoding="utf-8")
+            if max(_newest(folder), os.stat(f"{folder}.lock").st_mtime_ns) >= note.stat().st_mtime_ns:  # noqa: PTH116
                 return False
         except OSError:
             return False
