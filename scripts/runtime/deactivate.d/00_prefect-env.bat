@@ -70,4 +70,7 @@
 @if defined %1 set "__pe_now=+!%1!"
 @if "!__pe_now!"=="!__PREFECT_ENV_SET_%1!" (endlocal & set "%1=") else (endlocal & set "__PREFECT_ENV_OLD_%1=")
 @set "__PREFECT_ENV_SET_%1="
+@rem Under cmd /V:ON it is put back here: the lines above would expand what it holds.
+@if "!!"=="" if defined __PREFECT_ENV_OLD_%1 set "%1=!__PREFECT_ENV_OLD_%1:~1!"
+@if "!!"=="" set "__PREFECT_ENV_OLD_%1="
 @exit /b 0

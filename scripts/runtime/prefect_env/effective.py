@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from prefect_env import bundle, proxies
-from prefect_env.settings import Layer, Value, layers, printable, switch
+from prefect_env.settings import MAX_VALUE, Layer, Value, layers, printable, switch
 
 WINDOWS = os.name == "nt"
 USER = "environment"
@@ -37,6 +37,8 @@ INSECURE = "PREFECT_API_TLS_INSECURE_SKIP_VERIFY"
 TELEMETRY_OFF = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
 OPENSSL_MARKER = "__CONDA_OPENSSL_CERT_FILE_SET"
 CLOUD = (".prefect.cloud", ".prefect.io")
+LINUX_VALUE = 100_000
+"""Longest value in bytes: Linux starts no program while a variable takes more than 128 KiB (execve(2))."""
 
 
 def _both_cases(*names: str) -> tuple[str, ...]:
@@ -91,10 +93,24 @@ def plan(prefix: Path, environ: Mapping[str, str]) -> Plan:
     return result
 
 
+def too_long(value: str) -> bool:
+    """Whether a shell could not set a variable to ``value``."""
+    return len(value) > MAX_VALUE if WINDOWS else len(os.fsencode(value)) > LINUX_VALUE
+
+
+def _warn(result: Plan, text: str) -> None:
+    """Say ``text`` once."""
+    result.warnings += [text] if text not in result.warnings else []
+
+
 def _set(result: Plan, environ: Mapping[str, str], name: str, value: str, source: str) -> None:
     """Plan ``name`` = ``value`` unless it is so already."""
-    if environ.get(name) != value:
+    if too_long(value):
+        _warn(result, f"{source}: {name.upper()} would be longer than a shell can take; not set")
+    elif environ.get(name) != value:
         result.variables[name] = (value, source)
+        if WINDOWS and "!" in value:
+            result.notes.append(f"{source}: {name} holds an exclamation mark: cmd /V:ON leaves it unset")
 
 
 def _prefect(result: Plan, environ: Mapping[str, str]) -> None:
@@ -152,8 +168,7 @@ def _proxy(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str,
             try:
                 proxy = proxies.parse_proxy(chosen.text)
             except ValueError as error:
-                warning = f"{chosen.source}: {key} is no proxy URL: {error}; left as it is"
-                result.warnings += [warning] if warning not in result.warnings else []
+                _warn(result, f"{chosen.source}: {key} is no proxy URL: {error}; left as it is")
                 continue
             found[key] = proxy
             if re.search("%[0-9A-Fa-f]{2}", proxy.password or ""):
@@ -203,11 +218,11 @@ def _websockets(result: Plan, found: dict[str, proxies.Proxy], prefix: Path, env
         if proxy is None or _user(environ, key):
             continue
         if proxy.raw() is None or ":" in (proxy.user or ""):
-            warning = (
+            _warn(
+                result,
                 f"the proxy's user name or password has a character that Prefect's websockets {version} cannot send: "
-                "task runs will not be recorded; have it changed to one without / ? # [ ] and non-ASCII characters"
+                "task runs will not be recorded; have it changed to one without / ? # [ ] and non-ASCII characters",
             )
-            result.warnings += [warning] if warning not in result.warnings else []
         elif proxy.raw() != proxy.url():
             for name in _both_cases(key):
                 _set(result, environ, name, str(proxy.raw()), "credentials as websockets need them")

@@ -21,7 +21,7 @@ SUB_DELIMITERS = "!$&'()*+,;="
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 MAX_ADDRESSES = 256
-"""A NO_PROXY network of at most so many addresses is written out, since httpx and websockets know no CIDR."""
+"""NO_PROXY networks are written out, since httpx and websockets know no CIDR, up to so many addresses in all."""
 
 HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?")
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
@@ -120,7 +120,7 @@ def no_proxy(text: str) -> tuple[list[str], list[str]]:
         if entry == "*":
             return ["*"], []
         try:
-            found, problem = _entry(entry)
+            found, problem = _entry(entry, MAX_ADDRESSES - len(entries))
         except ValueError:
             found, problem = [], f"NO_PROXY: no client understands {entry!a}; left out"
         entries += [name for name in found if name not in entries]
@@ -128,8 +128,8 @@ def no_proxy(text: str) -> tuple[list[str], list[str]]:
     return entries, problems
 
 
-def _entry(entry: str) -> tuple[list[str], str | None]:
-    """One NO_PROXY entry; ValueError if it is none."""
+def _entry(entry: str, room: int) -> tuple[list[str], str | None]:
+    """One NO_PROXY entry, a network as its addresses if there are at most ``room``; ValueError if it is none."""
     if not entry:
         return [], None
     if "://" in entry:
@@ -138,7 +138,7 @@ def _entry(entry: str) -> tuple[list[str], str | None]:
     if network is not None:
         if network.num_addresses == 1:
             return [str(network.network_address)], None
-        if network.num_addresses <= MAX_ADDRESSES:
+        if network.num_addresses <= room:
             return [str(address) for address in network], None
         return [str(network)], (
             f"NO_PROXY: {network} works for curl and requests only; httpx and websockets, so Prefect, "

@@ -9,8 +9,9 @@
 Records are (kind, name, value). Conditions: ``user NAME VALUE`` the user's variable is so (``+`` and its value, or
 nothing for unset), ``file STAMP PATH`` has the date of the file STAMP, ``none STAMP PATH`` does not exist. Actions:
 ``set NAME VALUE``, ``unset NAME -``, ``warn - TEXT``. FORMAT ``data`` is one record a line, ``oem`` the same in the
-code page of cmd.exe, ``nu`` the same without HTTP_PROXY and the like, since nushell takes them for http_proxy and so
-on; ``sh`` and ``csh`` are code, since csh cannot read a file and dash reads it byte by byte.
+code page of cmd.exe, ``delayed`` that for ``cmd /V:ON``, which would expand ``!NAME!`` in a value, ``nu`` the same
+without HTTP_PROXY and the like, since nushell takes them for http_proxy and so on; ``sh`` and ``csh`` are code, since
+csh cannot read a file and dash reads it byte by byte.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import shlex
 import stat
 import sys
 import tempfile
@@ -36,6 +36,11 @@ OLD, SET = f"{MARKER}_OLD_", f"{MARKER}_SET_"
 """Per variable: what it was (``+value``, or unset) and what we left (``+value``, or ``-`` for unset)."""
 
 LOWER = {name for name in effective.MANAGED if name.islower()}
+NEVER: Record = ("none", "-", ".")
+"""A condition that fails always."""
+
+MAX_WARNING = 1000
+"""Longest warning in characters."""
 
 KEPT = 8
 """How many ``apply`` files of past activations stay."""
@@ -115,30 +120,71 @@ def prepare(prefix: str, environ: Mapping[str, str], home: Path) -> effective.Pl
     return plan
 
 
-def records(prefix: str, environ: Mapping[str, str], home: Path) -> tuple[list[Record], list[Record]]:
+def records(
+    prefix: str, environ: Mapping[str, str], home: Path, form: str = "data"
+) -> tuple[list[Record], list[Record]]:
     """The conditions and the actions of activating ``prefix``; writes the CA bundle and the stamps.
 
-    ``environ`` is the user's own, ``home`` the folder of the state. Raises OSError.
+    ``environ`` is the user's own, ``home`` the folder of the state, ``form`` what it is for. Raises OSError.
     """
+    encoding = _encoding(form)
     plan = prepare(prefix, environ, home)
     conditions = [("user", name, _was(name, environ)) for name in (*effective.MANAGED, *effective.READ)]
-    conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched)]
+    conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched) if _visible(path)]
+    # A line feed in a variable, say, cannot be written down as one record: such an environment is worked out each time.
+    if not all(printable(text) and _fits(text, encoding) and not effective.too_long(text) for _, _, text in conditions):
+        conditions = [NEVER]
     actions: list[Record] = [("set", MARKER, "1")] if plan.variables else []
     for name, (value, _) in plan.variables.items():
-        if effective.WINDOWS and '"' in environ.get(name, ""):
-            plan.warnings.append(f"{name} holds a quote, which cmd.exe cannot put back; left as it is")
+        problem = _problem(value or "", environ.get(name, ""), form)
+        if problem:
+            plan.warnings.append(f"{name} {problem}; left as it is")
             continue
         if name in environ:
             actions.append(("set", OLD + name, _was(name, environ)))
         actions.append(("set", SET + name, "-" if value is None else "+" + value))
         actions.append(("unset", name, "-") if value is None else ("set", name, value))
-    actions += [("warn", "-", text) for text in plan.warnings]
+    actions += [("warn", "-", _message(text, form)) for text in plan.warnings]
     return conditions, actions
 
 
 def _was(name: str, environ: Mapping[str, str]) -> str:
     """``+`` and the value of a variable, or nothing if it is unset."""
     return "+" + environ[name] if name in environ else ""
+
+
+def _visible(path: Path) -> bool:
+    """Whether cmd.exe can look for ``path``: it would take some for a pattern; no file on Windows has these names."""
+    return not (effective.WINDOWS and (set('*?"<>|') & set(str(path)) or effective.too_long(str(path))))
+
+
+def _fits(text: str, encoding: str) -> bool:
+    """Whether a file in ``encoding`` can hold ``text``; paths may have bytes that are not UTF-8."""
+    try:
+        text.encode(encoding, errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem(new: str, old: str, form: str) -> str | None:
+    """Why a variable cannot be set to ``new`` and be ``old`` again afterwards; None if it can."""
+    if effective.WINDOWS and '"' in old:
+        return "holds a quote, which cmd.exe cannot put back"
+    if not printable(old) or effective.too_long(old):
+        return "has a control character or is too long, so that not every shell could put it back"
+    if form == "delayed" and "!" in new + old:
+        return "holds an exclamation mark, which cmd /V:ON would expand"
+    if not _fits(new + old, _encoding(form)):
+        return f"needs a character that the console's code page {_encoding(form)} does not have (chcp 65001 has all)"
+    return None
+
+
+def _message(text: str, form: str) -> str:
+    """A warning as the shell can say it; cmd.exe would stop at a line of more than 8191 characters."""
+    text = text if len(text) < MAX_WARNING else f"{text[:MAX_WARNING]}..."
+    text = text if _fits(text, _encoding(form)) else ascii(text)[1:-1]
+    return text.replace("!", "?") if form == "delayed" else text
 
 
 def _watch(path: Path, home: Path) -> Record:
@@ -164,12 +210,17 @@ def data(conditions: list[Record], actions: list[Record]) -> str:
     return "".join(" ".join(record) + "\n" for record in lines)
 
 
+def _sh_quote(text: str) -> str:
+    """One POSIX shell word. shlex.quote() leaves ``=`` bare where it finds nothing else, and zsh expands ``:=ls``."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
 def sh(conditions: list[Record], actions: list[Record]) -> str:
     """POSIX shell code to be sourced: sets ``__pe_fresh``, unless it is stale, and everything else.
 
     It never fails: under ``set -e`` dash would leave the user's shell, even where a condition sources it.
     """
-    quote = shlex.quote
+    quote = _sh_quote
     tests = []
     for kind, name, value in conditions:
         path = quote(value)
@@ -205,6 +256,8 @@ def csh(conditions: list[Record], actions: list[Record]) -> str:
         if kind == "user":
             code += ["set __pe_now = ''", f"if ( $?{name} ) then", f"set __pe_now = +${name}:q", "endif"]
             code.append(f"if ( x$__pe_now:q != x{path} ) set __pe_fresh = 0")
+        elif (kind, name, value) == NEVER:  # the script reads this file again when Python has just written it
+            code.append("if ( $__pe_try == state ) set __pe_fresh = 0")
         elif kind == "none":
             code.append(f"if ( -e {path} ) set __pe_fresh = 0")
         else:
@@ -221,7 +274,8 @@ def csh(conditions: list[Record], actions: list[Record]) -> str:
 
 
 Render = Callable[[list[Record], list[Record]], str]
-FORMATS: dict[str, Render] = {"data": data, "oem": data, "nu": data, "sh": sh, "csh": csh}
+FORMATS: dict[str, Render] = {"data": data, "oem": data, "delayed": data, "nu": data, "sh": sh, "csh": csh}
+CMD = ("oem", "delayed")
 
 
 def write(form: str, environ: Mapping[str, str]) -> Path:
@@ -233,19 +287,15 @@ def write(form: str, environ: Mapping[str, str]) -> Path:
     home = folder(prefix, own)
     if form == "nu":
         own = {name.lower() if name.lower() in LOWER else name: value for name, value in own.items()}
-    conditions, actions = records(prefix, own, home)
+    conditions, actions = records(prefix, own, home, form)
     if form == "nu":
         conditions, actions = _one_case(conditions), _one_case(actions)
     render = FORMATS[form]
-    # A line feed in a variable cannot be written down as one record: such an environment is worked out every time.
-    if all(printable(value) for _, _, value in conditions):
-        _put(home / f"state.{form}", render(conditions, actions))
-    else:
-        (home / f"state.{form}").unlink(missing_ok=True)
+    _put(home / f"state.{form}", render(conditions, actions), form)
     content = render([], actions)
     key = hashlib.sha256(content.encode(errors="surrogateescape")).hexdigest()[:16]
     apply = home / f"apply-{key}.{form}"
-    _put(apply, content)
+    _put(apply, content, form)
     past = sorted(home.glob("apply-*"), key=lambda path: path.stat().st_mtime)
     for path in past[:-KEPT]:
         path.unlink()
@@ -267,10 +317,14 @@ def console_encoding() -> str:
     return f"cp{ctypes.windll.kernel32.GetConsoleOutputCP()}"
 
 
-def _put(path: Path, text: str) -> None:
+def _encoding(form: str) -> str:
+    """How the shell reads its file."""
+    return console_encoding() if form in CMD else "utf-8"
+
+
+def _put(path: Path, text: str, form: str) -> None:
     """Write what shells read: the user's only, bytes as they came."""
-    encoding = console_encoding() if path.suffix == ".oem" else "utf-8"
-    atomic_write(path, text.encode(encoding, errors="surrogateescape"), mode=0o600)
+    atomic_write(path, text.encode(_encoding(form), errors="surrogateescape"), mode=0o600)
 
 
 def main() -> None:
