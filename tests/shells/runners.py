@@ -37,6 +37,8 @@ class Shell:
     source: str
     """Source the file {path}, which stands in a variable reference already."""
     put: str = 'export {name}="{value}"'
+    copy: str = 'export {name}="${value}"'
+    """Give {name} what the variable {value} holds."""
     drop: str = "unset {name}"
     variable: str = '"$T_ETC/{path}"'
     dump: str = 'env -0 > "$T_HERE/{step}"'
@@ -57,9 +59,19 @@ SHELLS = {
             "data",
             "source {path}",
             'set -gx {name} "{value}"',
+            'set -gx {name} "${value}"',
             "set -e {name}",
         ),
-        Shell("tcsh", ("tcsh", "-f"), "csh", "csh", "source {path}", 'setenv {name} "{value}"', "unsetenv {name}"),
+        Shell(
+            "tcsh",
+            ("tcsh", "-f"),
+            "csh",
+            "csh",
+            "source {path}",
+            'setenv {name} "{value}"',
+            "setenv {name} ${value}:q",
+            "unsetenv {name}",
+        ),
         Shell(
             "xonsh",
             ("xonsh", "--no-rc"),
@@ -67,6 +79,7 @@ SHELLS = {
             "data",
             "source @({path})",
             '${name} = "{value}"',
+            "${name} = ${value}",
             "del ${name}",
             '$T_ETC + "/{path}"',
             "env -0 > @($T_HERE + '/{step}')",
@@ -78,6 +91,7 @@ SHELLS = {
             "nu",
             "source-env {path}",
             '$env.{name} = "{value}"',
+            "$env.{name} = $env.{value}",
             "hide-env {name}",
             "{quoted}",
             '^env -0 | save --raw ($env.T_HERE | path join "{step}")',

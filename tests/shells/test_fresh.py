@@ -146,6 +146,21 @@ def test_users_variables_are_part_of_the_state(shell: Shell, tmp_path: Path) -> 
     assert change(run.steps[0], run.steps[3], ours=True) == {}
 
 
+def test_a_line_feed_in_a_users_variable(shell: Shell, tmp_path: Path) -> None:
+    """It cannot pass for a line of the state, in one that we would set as in one that we only look at."""
+    case = cases.lay_out(ROW, tmp_path / "case")
+    env = {**case.environment, "no_proxy": "a.corp\nset PREFECT_HOME /x", "APPDATA": "/x\nset PREFECT_HOME /x"}
+    env["PIXI_PROJECT_ROOT"] = "/x\nset PREFECT_HOME /x"
+    run = runners.run(shell, case.prefix, env, tmp_path / "run", meanwhile={})
+    before, active, _, after = run.steps
+    assert starts(case.prefix) == 2, "such an environment is worked out at each activation"
+    assert folded(active)["https_proxy"] == "http://proxy.corp:3128"
+    assert active["no_proxy"] == env["no_proxy"]
+    assert "no_proxy has a control character" in run.stderr
+    assert "PREFECT_HOME" not in active
+    assert change(before, after, ours=True) == {}
+
+
 def folded(env: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in env.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,68 +13,33 @@ from hypothesis import strategies as st
 
 from prefect_env import effective, state
 from prefect_env.settings import printable
-from shells import cases, runners
+from shells import cases, hostile, runners
 from shells.checks import change
-from shells.fixtures import base_environment, certificates, make_prefix, starts
+from shells.fixtures import base_environment, make_prefix, starts
+from shells.hostile import PLACES, Hostile
 from shells.runners import SHELLS, Shell
 
-CANARY = "canary"
-PAYLOADS = [
-    "$(touch canary)", "`touch canary`", "${IFS}$(touch${IFS}canary)", ";touch canary", "&touch canary",
-    "&&touch canary", "|touch canary", "||touch canary", "\ntouch canary\n", "\rtouch canary", "\x00touch canary",
-    "' ; touch canary ; '", '" ; touch canary ; "', "';touch canary;#", '";touch canary;#', "\\';touch canary;\\'",
-    "%COMSPEC% /c touch canary", "%PATH%", "!touch canary", "!!", "!x!", "^&touch canary", "(touch canary)",
-    "{touch,canary}", "<(touch canary)", ">canary", "2>canary", "$((1+1))", "$PATH", "${PATH}", "~root", "*", "?",
-    "[a-z]*", "@(touch canary)", "$[touch canary]", "\x1b]0;x\x07", "é\u202e\u2028", "\xff\xfe", "a" * 8001,
-    "b" * (1 << 20), "'", '"', "\\", "\\\\'", "#", " x ", "", "'\"'\"'", "$'\\x27'", "\"$(touch canary)\"",
-    "export X=1", "set -e", "exit 7", "return 7", "(", ")", "end", "endif",
-]  # fmt: skip
-PLACES = (
-    "HTTPS_PROXY=http://me:{}@proxy.corp:3128",
-    "HTTP_PROXY=http://{}@h:1",
-    "ALL_PROXY=http://{}:3128",
-    "NO_PROXY=a.corp,{}",
-    "PREFECT_API_URL=https://prefect.corp/{}",
-    "CA_FILE={}",
-    "TELEMETRY={}",
-    "{}=x",
-    "LD_PRELOAD={}",
-    "PATH={}",
-    "{}",
-)
-"""Where a payload stands in a settings file; together some 600 hostile values."""
-
-Laid = tuple[Path, dict[str, str]]
-
-
-def hostile(payload: str) -> bytes:
-    """A settings file with the payload in every place."""
-    return b"\n".join(place.format(payload).encode(errors="surrogateescape") for place in PLACES)
+Laid = tuple[Hostile, dict[str, str]]
+PLACED = ("CONDA_PREFIX", "XDG_CONFIG_HOME", "PREFECT_ENV_PROJECT")
 
 
 @pytest.fixture(scope="session")
 def laid_out(tmp_path_factory: pytest.TempPathFactory) -> list[Laid]:
-    """A prefix for each payload, with it in a settings file, in that file's name and in the name of a CA file.
-
-    With each prefix comes what an activation may set: the actions that Python worked out.
-    """
+    """Every payload laid out, each with what its activation may set: the actions that Python worked out."""
     place = tmp_path_factory.mktemp("hostile")
-    made = certificates(place / "certificates")
-    env = environment(place)
     found = []
-    for number, payload in enumerate(PAYLOADS):
-        prefix = make_prefix(place / str(number), roots=made.path("root"), websockets=16)
-        site = prefix / "etc/prefect-env/site.d"
-        (site / "10.conf").write_bytes(hostile(payload))
-        name = payload.replace("/", "_").replace("\0", "_")[:50]
-        (site / f"{name}.conf").write_bytes(b"TELEMETRY=off\nCA_FILE=" + os.fsencode(f"{name}.pem"))
-        (site / f"{name}.pem").write_bytes(Path(made.path("corp")).read_bytes())
-        own = {**env, "CONDA_PREFIX": str(prefix)}
+    for one in hostile.lay_out(hostile.PAYLOADS, place, hostile.LINUX):
+        own = {**environment(place), **placed(one)}
         for form in cases.FORMS:
             state.write(form, own)
-        actions = state.records(str(prefix), own, state.folder(str(prefix), own))[1]
-        found.append((prefix, {name: value for kind, name, value in actions if kind == "set"}))
+        prefix = own["CONDA_PREFIX"]
+        actions = state.records(prefix, own, state.folder(prefix, own))[1]
+        found.append((one, {name: value for kind, name, value in actions if kind == "set"}))
     return found
+
+
+def placed(one: Hostile) -> dict[str, str]:
+    return dict(zip(PLACED, map(str, (one.prefix, one.config, one.project)), strict=True))
 
 
 def environment(place: Path) -> dict[str, str]:
@@ -85,8 +51,10 @@ def test_what_may_be_set(laid_out: list[Laid]) -> None:
     allowed = {state.MARKER} | {prefix + name for name in effective.MANAGED for prefix in ("", state.OLD, state.SET)}
     assert all(wanted.keys() <= allowed for _, wanted in laid_out)
     assert all(printable(value) for _, wanted in laid_out for value in wanted.values())
-    passwords = [wanted.get("WSS_PROXY", "") for _, wanted in laid_out]
-    assert sum("canary" in value for value in passwords) > 10
+    proxies = {one.payload: urlsplit(wanted.get("HTTPS_PROXY", "")) for one, wanted in laid_out}
+    taken = {payload: unquote(url.password or "") for payload, url in proxies.items() if url.username == "me"}
+    assert sum(hostile.CANARY in value for value in taken.values()) > 10
+    assert taken == {payload: unquote(payload) for payload in taken}, "a password is not the one that was written"
 
 
 @pytest.mark.parametrize("shell", SHELLS.values(), ids=lambda shell: shell.name)
@@ -96,30 +64,34 @@ def test_nothing_runs(shell: Shell, laid_out: list[Laid], tmp_path: Path) -> Non
     if found is None:
         pytest.skip(f"{shell.name} is not installed")
     if shell.name in ("xonsh", "nushell"):
-        laid_out = laid_out[::3]  # some 200 of the values; these two take long
-    etc = laid_out[0][0] / "etc" / "conda"
+        laid_out = laid_out[::3]  # some 370 of the values; these two take long
+    etc = laid_out[0][0].prefix / "etc" / "conda"
     start, stop = (
         shell.source.format(path=runners.script(shell, etc, folder)) for folder in ("activate.d", "deactivate.d")
     )
+    env = {**environment(laid_out[0][0].prefix.parent), "T_HERE": str(tmp_path), "T_ETC": str(etc)}
     code = [shell.dump.format(step="before")]
-    for number, (prefix, _) in enumerate(laid_out):
-        code += [shell.put.format(name="CONDA_PREFIX", value=prefix), start, shell.dump.format(step=number), stop]
-    code += [shell.drop.format(name="CONDA_PREFIX"), shell.dump.format(step="after")]
+    for number, (one, _) in enumerate(laid_out):
+        for name, value in placed(one).items():
+            env[f"T_{number}_{name}"] = value
+            code.append(shell.copy.format(name=name, value=f"T_{number}_{name}"))
+        code += [start, shell.dump.format(step=number), stop]
+    code += [*(shell.drop.format(name=name) for name in PLACED), shell.dump.format(step="after")]
     text = tmp_path / f"script.{shell.extension}"
     text.write_text("\n".join([*code, ""]))
-    env = {**environment(laid_out[0][0].parent), "T_HERE": str(tmp_path), "T_ETC": str(etc)}
     command = [found, *shell.command[1:], str(text)]
     done = subprocess.run(command, env=env, capture_output=True, timeout=250, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[:2000]
     before = runners.parse((tmp_path / "before").read_bytes())
     for number, (_, wanted) in enumerate(laid_out):
         active = change(before, runners.parse((tmp_path / str(number)).read_bytes()), ours=True)
-        active.pop("CONDA_PREFIX", None)
+        for name in PLACED:
+            active.pop(name)
         seen = {name for name in wanted if not (shell.one_case and name.replace(state.SET, "") in cases.TWINS)}
         assert active == {name: wanted[name] for name in seen}, f"payload {number}"
     assert change(before, runners.parse((tmp_path / "after").read_bytes()), ours=True) == {}
-    assert not [path for path in tmp_path.rglob("*") if CANARY in path.name]
-    assert sum(starts(prefix) for prefix, _ in laid_out) == 0
+    assert not [path for path in tmp_path.rglob("*") if hostile.CANARY in path.name]
+    assert sum(starts(one.prefix) for one, _ in laid_out) == 0
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

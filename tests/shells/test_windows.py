@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -18,11 +13,12 @@ import tree_sitter_batch
 import tree_sitter_powershell
 from tree_sitter import Language, Node, Parser
 
-from maintain.lib.paths import RUNTIME, cache_dir
-from prefect_env import effective
-from shells import cases
+from maintain.lib.paths import RUNTIME
+from prefect_env import effective, state
+from shells import cases, wine
 from shells.fixtures import starts
 from shells.runners import NAME
+from shells.wine_python import windows
 
 ROWS = [row for row in cases.rows() if not row.get("posix")]
 CASES = [row["name"] for row in ROWS]
@@ -48,29 +44,6 @@ set > "{here}\3"
 """
 
 
-def windows(path: Path | str) -> str:
-    """A path of this host as wine's drive Z has it; anything else as it is."""
-    text = str(path)
-    return ("Z:" + text).replace("/", "\\") if text.startswith("/") else text
-
-
-@pytest.fixture(scope="session")
-def wine() -> Mapping[str, str]:
-    """The variables for wine's own prefix, which is made once and kept in the cache."""
-    if shutil.which("wine") is None:
-        pytest.skip("wine is not installed")
-    env = {
-        "WINEPREFIX": str(cache_dir() / "wine"),
-        "WINEDEBUG": "-all",
-        "PATH": "/usr/bin:/bin",
-        "HOME": "/nonexistent",
-    }
-    done = subprocess.run(["wine", "cmd", "/c", "ver"], env=env, capture_output=True, timeout=240, check=False)
-    if b"Windows" not in done.stdout:
-        pytest.skip("wine does not start here")
-    return env
-
-
 def environment(case: cases.Case) -> dict[str, str]:
     """The variables of a case, with paths as wine has them."""
     env = {
@@ -83,17 +56,6 @@ def environment(case: cases.Case) -> dict[str, str]:
     return {name: windows(value) for name, value in env.items()}
 
 
-def prepare(made: list[cases.Case]) -> None:
-    """Write the states of all cases, as after a first activation."""
-    subprocess.run(
-        [sys.executable, "-m", "shells.wine_python"],
-        input="".join(json.dumps(environment(case)) + "\n" for case in made),
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(RUNTIME), str(Path(__file__).parents[1])])},
-        text=True,
-        check=True,
-    )
-
-
 def steps(case: cases.Case) -> Path:
     """The batch file for one case, which writes the environment down at each step."""
     here = case.place / "run"
@@ -101,13 +63,13 @@ def steps(case: cases.Case) -> Path:
     meanwhile = case.row.get("meanwhile", {}).items()
     text = STEPS.format(
         name=NAME,
-        here=windows(here),
-        prefix=windows(case.prefix),
+        here=windows(str(here)),
+        prefix=windows(str(case.prefix)),
         env="\n".join(f'set "{name}={value}"' for name, value in environment(case).items()),
         changes="\n".join(f'set "{name}={"" if value == "-" else value}"' for name, value in meanwhile),
     )
     file = here / "steps.bat"
-    file.write_text(text.lstrip(), newline="\r\n")
+    wine.write(file, text.strip().splitlines())
     return file
 
 
@@ -121,26 +83,17 @@ class Ran:
 
 
 @pytest.fixture(scope="session")
-def in_cmd(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
-    """All cases in one cmd.exe, since wine takes seconds to start."""
+def in_cmd(wine_starts: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """All cases in one cmd.exe."""
     place = tmp_path_factory.mktemp("cmd")
     laid_out = [
         cases.lay_out(row, place / str(number), prepare=False, name="pre fix/it's (x86)")
         for number, row in enumerate(ROWS)
     ]
-    prepare(laid_out)
-    master = "".join(f'@echo @@\n@cmd /c "{windows(steps(case))}"\n' for case in laid_out)
-    (place / "all.bat").write_text(master, newline="\r\n")
-    done = subprocess.run(
-        ["wine", "cmd", "/c", windows(place / "all.bat")],
-        env=dict(wine),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=280,
-        check=False,
-    )
-    said = done.stdout.decode(errors="replace").split("@@")[1:]
-    assert len(said) == len(laid_out), done.stdout.decode(errors="replace")
+    wine.prepare(("oem", environment(case)) for case in laid_out)
+    wine.write(place / "all.bat", (f'@echo @@\r\n@cmd /c "{windows(str(steps(case)))}"' for case in laid_out))
+    said = wine.run(place / "all.bat").split("@@")[1:]
+    assert len(said) == len(laid_out), said
     return {
         case.row["name"]: Ran(case, dumps(case.place / "run"), said[number]) for number, case in enumerate(laid_out)
     }
@@ -148,13 +101,9 @@ def in_cmd(wine: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) ->
 
 def dumps(here: Path) -> list[dict[str, str]]:
     """What ``set`` wrote down at each step."""
-    ours = (*effective.MANAGED, "__PREFECT_ENV")
-    found = []
-    for step in range(4):
-        lines = (here / str(step)).read_text(errors="replace").splitlines()
-        pairs = (line.partition("=")[::2] for line in lines)
-        found.append({name.upper(): value for name, value in pairs if name.upper().startswith(ours)})
-    return found
+    ours = (*effective.MANAGED, state.MARKER)
+    found = (wine.dump(here / str(step)) for step in range(4))
+    return [{name: value for name, value in env.items() if name.startswith(ours)} for env in found]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -176,30 +125,26 @@ def test_cmd(name: str, in_cmd: dict[str, Ran]) -> None:
 
 
 @pytest.mark.parametrize("change", ["user", "file", "none"])
-def test_stale(change: str, wine: Mapping[str, str], tmp_path: Path) -> None:
+def test_stale(change: str, wine_starts: None, tmp_path: Path) -> None:
     """Another variable, another date or a new file: Python is started.
 
     wine does not wait for a Unix program, so what that would set cannot be seen here.
     """
     case = cases.lay_out({"site": "TELEMETRY=off"}, tmp_path / "case", prepare=False, name="pre fix/it's (x86)")
-    prepare([case])
+    wine.prepare([("oem", environment(case))])
     python = case.prefix / "python.exe"
     python.write_text('#!/bin/sh\necho start >> "${0%/*}/starts"\n')
     python.chmod(0o755)
-    env = dict(wine)
-    if change == "user":
-        env["DO_NOT_TRACK"] = "0"
-    elif change == "file":
+    if change == "file":
         site = case.prefix / "etc/prefect-env/site.d/10-site.conf"
         site.write_text(site.read_text() + "# longer\n")
-    else:
+    elif change == "none":
         (case.place / "project/prefect-env.conf").touch()
-    file = steps(case)
-    done = subprocess.run(["wine", "cmd", "/c", windows(file)], env=env, capture_output=True, timeout=120, check=False)
+    said = wine.run(steps(case), {"DO_NOT_TRACK": "0"} if change == "user" else {})
     deadline = time.monotonic() + 20
     while starts(case.prefix) == 0 and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert starts(case.prefix) > 0, done.stdout
+    assert starts(case.prefix) > 0, said
 
 
 def errors(node: Node) -> list[str]:
@@ -237,12 +182,10 @@ def test_same_names_everywhere() -> None:
 
 def test_twins() -> None:
     """PowerShell's script takes cmd's steps in the same order: the same records, conditions and actions."""
-    order = re.compile(r"state\.(?:oem|data)|prefect_env\.state|[\"'](?:user|file|none|set|unset|warn)[\"']")
-    bat, ps1 = (
-        [word.strip("\"'").replace("oem", "data") for word in order.findall(SCRIPTS[0].with_suffix(suffix).read_text())]
-        for suffix in (".bat", ".ps1")
-    )
-    assert bat == ps1
+    order = re.compile(r"state\.(?:%__pe_form%|data)|prefect_env\.state|[\"'](?:user|file|none|set|unset|warn)[\"']")
+    bat, ps1 = (order.findall(SCRIPTS[0].with_suffix(suffix).read_text()) for suffix in (".bat", ".ps1"))
+    steps = [word for word, _ in groupby(word.strip("\"'").replace("%__pe_form%", "data") for word in bat)]
+    assert steps == [word.strip("\"'") for word in ps1]
 
 
 def test_names_sort_before_openssl() -> None:
