@@ -16,7 +16,6 @@ from support.commands import Done, run, script
 from support.standin import standin
 
 HERE = Path(__file__).parent
-TASKS = 3
 
 
 def facts(prefix: Path, home: Path) -> dict[str, Any]:
@@ -60,7 +59,7 @@ def test_a_tag_then_a_later_commit(repository: Repository, tmp_path: Path) -> No
     with servers.running(prefix, tmp_path / "server") as server:  # without a user interface, as the clone has none
         done = server.run_flow()
         assert "total: 12" in done.stdout, done.stderr
-        assert server.wait_for_task_runs(TASKS) == TASKS
+        assert server.wait_for_task_runs(servers.TASKS) == servers.TASKS
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ from maintain.manifest import load
 from support.commands import run
 from support.prefixes import line_prefix
 
-TASKS = 3
 LINES = load().lines
 
 
@@ -97,7 +96,7 @@ def test_server_records_the_flow_and_stops_cleanly(line: str, prefix: Path, home
         done = server.run_flow()
         assert done.returncode == 0, done.stderr
         assert "total: 12" in done.stdout
-        assert server.wait_for_task_runs(TASKS) == TASKS
+        assert server.wait_for_task_runs(servers.TASKS) == servers.TASKS
         assert server.count("flow_runs") == 1
         listed = servers.run(prefix, "prefect", "flow-run", "ls", env={**server.env, "COLUMNS": "200"})
         assert listed.returncode == 0, listed.stderr

@@ -9,12 +9,10 @@ from urllib.parse import quote
 import pytest
 import trustme
 
-from maintain.lib.server import FLOW
+from maintain.lib.server import FLOW, TASKS
 from proxy import world as world_module
 from proxy.world import PLAIN, SPECIAL, World
 from support.prefixes import line_prefix
-
-TASKS = 3
 
 
 @pytest.fixture(scope="module", params=["3", "2.20", "2.8.6"])

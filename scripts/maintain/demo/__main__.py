@@ -20,9 +20,6 @@ from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import Exit, ToolError
 from maintain.lib.paths import BUILD
 
-TASKS = 3
-"""How many task runs the flow of :data:`maintain.lib.server.FLOW` must leave on the server."""
-
 
 @click.command(epilog="Example: scripts/demo --keep")
 @click.option("--channel", metavar="URL|DIR", help="conda-forge, a mirror of it, or a stand-in [found].")
@@ -67,13 +64,13 @@ def cli(channel: str | None, prefix: Path, keep: bool, as_json: bool) -> int:
             run["stopped"] = server.stop()
     result = {"channel": choice.channel, "prefix": str(prefix), "info": facts, "run": run}
     emit(result, lambda: _show(run, prefix, keep), as_json=as_json)
-    good = facts["ok"] and run["task_runs"] == TASKS and run.get("stopped", True)
+    good = facts["ok"] and run["task_runs"] == servers.TASKS and run.get("stopped", True)
     return int(Exit.DONE if good else Exit.CHECK_FAILED)
 
 
 def _first_flow(server: servers.Server) -> dict[str, Any]:
     """Run the flow against ``server`` and ask it what it recorded. Raises ``command-failed``."""
-    say(f"running a flow of {TASKS} tasks against {server.url} ...")
+    say(f"running a flow of {servers.TASKS} tasks against {server.url} ...")
     done = server.run_flow()
     if done.returncode != 0:
         raise ToolError(
@@ -82,7 +79,7 @@ def _first_flow(server: servers.Server) -> dict[str, Any]:
             where=str(servers.FLOW),
             why=(done.stdout + done.stderr).strip()[-1500:],
         )
-    task_runs = server.wait_for_task_runs(TASKS)
+    task_runs = server.wait_for_task_runs(servers.TASKS)
     (flow_run,) = server.get("/flow_runs/filter", {"limit": 1})
     return {
         "name": flow_run["name"],
@@ -108,7 +105,9 @@ def _verification(facts: dict[str, Any]) -> Table:
 
 
 def _show(run: dict[str, Any], prefix: Path, keep: bool) -> None:
-    out.print(f"flow run '{run['name']}': {run['state']}, {run['task_runs']} of {TASKS} task runs on the server")
+    out.print(
+        f"flow run '{run['name']}': {run['state']}, {run['task_runs']} of {servers.TASKS} task runs on the server"
+    )
     if keep:
         out.print(f"the server is still running: {run['url']}  (stop it: kill {run['pid']})", markup=False)
     else:

@@ -24,7 +24,8 @@ from maintain.lib.errors import ToolError
 from maintain.lib.paths import RECIPES
 
 FLOW = RECIPES / "prefect" / "tests" / "three_tasks.py"
-"""A flow with three tasks that runs on every line and prints ``total: 12``."""
+"""A flow of :data:`TASKS` tasks that runs on every line and prints ``total: 12``."""
+TASKS = 3
 
 GRACE = 10
 """Seconds that a server's children may outlive it."""
