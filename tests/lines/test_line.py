@@ -29,6 +29,7 @@ def prefix(line: str) -> Path:
 
 @pytest.fixture(scope="module")
 def home(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One PREFECT_HOME for all that runs without a server: making a database of 2.x takes seconds."""
     return tmp_path_factory.mktemp("prefect-home")
 
 
@@ -37,8 +38,8 @@ def snapshot(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_info_agrees_with_prefect_and_writes_nothing(line: str, prefix: Path, tmp_path: Path) -> None:
-    empty, used = tmp_path / "empty", tmp_path / "used"
+def test_info_agrees_with_prefect_and_writes_nothing(line: str, prefix: Path, home: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
     empty.mkdir()
     empty.chmod(0o500)
     facts = json.loads(
@@ -48,8 +49,8 @@ def test_info_agrees_with_prefect_and_writes_nothing(line: str, prefix: Path, tm
     assert facts["ok"]
     assert facts["prefect"]["Version"] == LINES[line].prefect
 
-    # `prefect version` itself does write (2.8.6 makes a database), so it gets a home of its own.
-    shown = servers.run(prefix, "prefect", "version", env=servers.environment(prefix, used))
+    # `prefect version` itself does write (2.8.6 makes a database), so it gets another home.
+    shown = servers.run(prefix, "prefect", "version", env=servers.environment(prefix, home))
     assert shown.returncode == 0, shown.stderr
     loaded = {part["name"]: part for part in facts["components"]}
     for part in loaded.values():
@@ -71,7 +72,7 @@ def test_requirements_are_consistent(prefix: Path) -> None:
 
 @pytest.mark.slow
 def test_flow_in_ephemeral_mode(prefix: Path, home: Path) -> None:
-    env = servers.environment(prefix, home / "ephemeral")
+    env = servers.environment(prefix, home)
     env["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "150"  # 20 are too few for two cores under load
     done = servers.run(prefix, "python", servers.FLOW, env=env)
     assert done.returncode == 0, done.stderr
@@ -81,16 +82,16 @@ def test_flow_in_ephemeral_mode(prefix: Path, home: Path) -> None:
 @pytest.mark.slow
 def test_every_group_of_the_command_answers(prefix: Path, home: Path) -> None:
     check = RECIPES / "prefect" / "tests" / "check_cli.py"
-    done = servers.run(prefix, "python", check, env=servers.environment(prefix, home / "cli"))
+    done = servers.run(prefix, "python", check, env=servers.environment(prefix, home))
     assert done.returncode == 0, done.stderr
     assert "groups:" in done.stdout
 
 
 @pytest.mark.slow
-def test_server_records_the_flow_and_stops_cleanly(line: str, prefix: Path, home: Path) -> None:
+def test_server_records_the_flow_and_stops_cleanly(line: str, prefix: Path, tmp_path: Path) -> None:
     if not LINES[line].serves:
         pytest.skip("the server of Prefect 1 is a set of containers, not in the package")
-    server = servers.start(prefix, home / "server")
+    server = servers.start(prefix, tmp_path)
     try:
         assert server.count("flow_runs") == 0
         done = server.run_flow()

@@ -13,11 +13,14 @@ from maintain.lib.console import main
 from maintain.lib.paths import BUILD, ROOT
 from maintain.testing import packages, summary
 
+JOBS = str((os.cpu_count() or 1) + 1)
+"""One more than there are cores: a third of the time tests wait, for servers and for commands that are killed."""
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--quick", is_flag=True, help="Leave out the tests marked slow.")
 @click.option("--no-apt", is_flag=True, help="Install no Debian packages; tests that lack one are skipped.")
-@click.option("--jobs", "-j", default="2", show_default=True, help="How many test files run at once.")
+@click.option("--jobs", "-j", default=JOBS, show_default=True, help="How many test files run at once.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def cli(quick: bool, no_apt: bool, jobs: str, arguments: tuple[str, ...]) -> int:
     """Run all tests; what a shell or server is missing for is reported as skipped.
