@@ -21,7 +21,7 @@ from maintain.bundle.__main__ import cli
 from support.commands import Done, run
 
 KILLS = int(os.environ.get("PREFECT_ENV_TEST_KILLS", "10"))
-"""How often each command is killed. With 10 it is 50 in all, the mirror's included; 50 each have been run by hand."""
+"""How often mirror and installer are killed as a whole; 50 times have been run by hand."""
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
 PLATFORM = dummies.HERE

@@ -1,4 +1,8 @@
-"""Killed at seeded moments: pack, install, update, uninstall. Whole or not there, and the next run completes."""
+"""Killed at any moment: whole or not there, and the next run completes.
+
+The installer as a whole is killed at seeded moments; what it and pack do in Python is killed before its steps that
+change a file: all of them, or every second where there are a hundred.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +16,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from install.test_lock import lock
+from maintain.bundle import parallel, target, zstd
+from maintain.bundle.contents import Contents
 from maintain.bundle.layout import Bundle
-from maintain.install import prefix as prefixes
-from offline.conftest import KILLS, PLATFORM, install, pack, plain_env, publish
+from maintain.bundle.write import write
+from maintain.install.plan import Plan
+from maintain.lib.files import sha256_file
+from maintain.lock import lockfile
+from maintain.mirror.selection import select
+from offline.conftest import KILLS, files, host_zstd, install, pack, plain_env, publish
 from offline.test_installer import check_whole, hello
-from offline.test_pack import tools
-from support.commands import run
 
 pytestmark = pytest.mark.slow
 
@@ -76,65 +84,166 @@ def test_install(installer: Path, tmp_path: Path) -> None:
     nothing_left(tmp_path, "env")
 
 
-def test_update(made: Path, installer: Path, tmp_path: Path) -> None:
+STEPS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.utime", "os.chmod")
+"""Audit events of the calls that change files (Python's library reference, "Audit events table")."""
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+Engine = Callable[..., Callable[[], object]]
+
+
+def cut_before(step: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a process that is killed before its ``step``-th change of a file; False if there is none."""
+    child = os.fork()
+    if not child:
+        left = step
+
+        def audit(event: str, arguments: tuple[Any, ...]) -> None:
+            nonlocal left
+            if event in STEPS and (event != "open" or arguments[2] & WRITING):
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(audit)
+        try:
+            work()
+        finally:
+            os._exit(sys.exc_info()[0] is not None)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or status == 0, "it failed by itself"
+    return os.WIFSIGNALED(status)
+
+
+def every_step(work: Callable[[], object], check: Callable[[], None], *, least: int = 50, stride: int = 1) -> None:
+    """Kill ``work`` before each ``stride``-th of its steps, ``check`` after each; at least ``least`` steps."""
+    step = 1
+    while cut_before(step, work):
+        check()
+        step += stride
+    check()
+    assert step > least, f"only {step} steps: the hook is not called"
+
+
+@pytest.fixture
+def engine(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """The installer's Python without its head; in one process, so that its steps have an order."""
+    monkeypatch.setattr(parallel, "MOST", 1)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # a power cut is another matter, and slow
+    library = tmp_path / "engine" / zstd.LIBRARY
+    library.parent.mkdir(parents=True)
+    library.write_bytes(host_zstd())
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "engine/engine")])
+
+    def runs(prefix: Path, *arguments: str, bundle: Path = bundle) -> Callable[[], object]:
+        words = ["--bundle", str(bundle), "--prefix", str(prefix), "--no-doctor", "--json", *arguments]
+        return lambda: target.run(target.parser().parse_args(words))
+
+    return runs
+
+
+def test_install_at_every_step(engine: Engine, tmp_path: Path) -> None:
+    prefix = tmp_path / "place/env"
+
+    def check() -> None:
+        if prefix.exists():
+            check_whole(prefix)
+            shutil.rmtree(prefix)
+
+    every_step(engine(prefix), check, stride=2)
+    engine(prefix)()
+    check_whole(prefix)
+    nothing_left(prefix.parent, "env")
+
+
+def test_update_at_every_step(engine: Engine, made: Path, tmp_path: Path) -> None:
     channel = tmp_path / "channel"
     shutil.copytree(made / "channel", channel)
     (channel / "noarch/app-1.0-0.conda").unlink()
     publish(channel, "2.0")
-    newer = pack(channel, tmp_path / "out")
-    place = tmp_path / "place"
-    prefix = place / "env"
-    seen = set()
+    pack(channel, tmp_path / "out", "--format", "tar")
+    (newer,) = (tmp_path / "out").glob("*.tar")
+    prefix = tmp_path / "place/env"
+    seen = []
 
     def check() -> None:
         check_whole(prefix)
-        said = hello(prefix)
-        seen.add(said)
-        if said != "app 1.0\n":
-            install(installer, "--prefix", prefix, "--no-doctor", "--no-compile")
+        seen.append("2.0" in (prefix / "lib/python3.11/site-packages/app.py").read_text())
+        if seen[-1]:
+            engine(prefix)()
 
-    install(installer, "--prefix", prefix, "--no-doctor", "--no-compile")
-    kills(command(newer, prefix), plain_env(tmp_path), check)
-    assert "app 1.0\n" in seen
-    install(newer, "--prefix", prefix, "--no-doctor")
+    engine(prefix)()
+    every_step(engine(prefix, bundle=newer), check, stride=2)
+    assert set(seen) == {False, True}
+    engine(prefix, bundle=newer)()
     assert hello(prefix) == "app 2.0\n"
-    nothing_left(place, "env")
+    nothing_left(prefix.parent, "env")
 
 
-def test_uninstall(installer: Path, tmp_path: Path) -> None:
+def test_switch_at_every_step(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    target.switch(tmp_path, "one")
+
+    def check() -> None:
+        if (tmp_path / "current").resolve(strict=True).name == "two":
+            assert (tmp_path / "previous").resolve(strict=True).name == "one"
+            target.switch(tmp_path, "one")
+            (tmp_path / "previous").unlink()
+
+    every_step(lambda: target.switch(tmp_path, "two"), check, least=4)
+
+
+def test_uninstall_at_every_step(engine: Engine, tmp_path: Path) -> None:
     prefix, kept = tmp_path / "place/env", tmp_path / "kept"
-    install(installer, "--prefix", prefix, "--no-doctor", "--no-compile")
-    for number in range(300):
-        (prefix / f"share/{number}").touch()  # so that removing takes a while
+    engine(prefix)()
+    before = files(prefix)
     shutil.copytree(prefix, kept, symlinks=True)
 
     def check() -> None:
         if prefix.exists():
-            assert prefixes.state(prefix) and (prefix / "share/299").exists(), "half an environment"
+            assert files(prefix) == before, "half an environment"
         else:
             shutil.copytree(kept, prefix, symlinks=True)
 
-    kills(command(installer, prefix, "--uninstall"), plain_env(tmp_path), check, early=0.2)
-    install(installer, "--prefix", prefix, "--uninstall")
-    nothing_left(tmp_path / "place")
+    every_step(engine(prefix, "--uninstall"), check, least=20)
+    engine(prefix, "--uninstall")()
+    nothing_left(prefix.parent)
 
 
-def test_pack(made: Path, tmp_path: Path) -> None:
-    channel, out = tmp_path / "channel", tmp_path / "out"
-    shutil.copytree(made / "channel", channel)
-    lock(channel, channel / "pixi.lock")
-    words: list[str | Path] = [sys.executable, "-m", "maintain.bundle", "create", "--lock", channel / "pixi.lock"]
-    words += ["--source", channel, "--platform", PLATFORM, "--output", out, "--format", "tar", "--format", "installer"]
+def test_pack_at_every_step(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    channel, out = made / "channel", tmp_path / "out"
+    ((name, subdir), packages), *_ = select(lockfile.read(channel / "pixi.lock"), (), (), str(channel)).items()
+    archives = {one.name: channel / one.record.subdir / one.record.file_name for one in packages}
+    contents = Contents(Plan(name, "https://channel.test/channel", (), packages, "lock"), subdir, archives)
+    members = contents.members()
+    monkeypatch.setattr(Contents, "members", lambda _: members)
 
     def check() -> None:
         for path in (*out.glob("*.tar"), *out.glob("*.sh")):
             Bundle(path).verify()
         for sums in out.glob("*.sha256"):
-            run(["sha256sum", "--quiet", "--check", sums.name], cwd=out)
+            for line in sums.read_text().splitlines():
+                digest, listed = line.split()
+                assert sha256_file(out / listed) == digest
 
-    kills(words, tools(), check, early=0.5)
-    subprocess.run([str(word) for word in words], env=tools(), check=True, capture_output=True)
-    check()
-    (sums,) = out.glob("*.sha256")
-    listed = [line.split()[1] for line in sums.read_text().splitlines()]
-    nothing_left(out, *listed, sums.name, ".pack.lock")
+    every_step(lambda: write(contents, out, formats=("installer", "tar")), check, least=20)
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [".pack.lock", *(file.name for file in write(contents, out, formats=("installer", "tar")).files)]
+    )
+
+
+def test_an_orphan_is_waited_for(installer: Path, tmp_path: Path) -> None:
+    """Only one process is killed, those that it started live on for a moment: the next run does not mix with them."""
+    if not shutil.which("pgrep"):
+        pytest.skip("pgrep is not installed")
+    words = [str(word) for word in command(installer, tmp_path / "env")]
+    for _ in range(2):
+        shell = subprocess.Popen(words, stderr=subprocess.DEVNULL, env=plain_env(tmp_path))
+        while shell.poll() is None and not (tmp_path / ".env.prefect-env.new/conda-meta").exists():
+            time.sleep(0.002)
+        for engine in subprocess.run(["pgrep", "-P", str(shell.pid)], capture_output=True, check=False).stdout.split():
+            os.kill(int(engine), signal.SIGKILL)
+        install(installer, "--prefix", tmp_path / "env", "--no-doctor")
+        shell.wait()
+        check_whole(tmp_path / "env")
+        install(installer, "--prefix", tmp_path / "env", "--uninstall")

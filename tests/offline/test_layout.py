@@ -172,6 +172,8 @@ def test_spans_over_volumes(tmp_path: Path, parts: list[bytes], start: int, size
     whole = b"".join(parts)
     with io.BufferedReader(Span(paths, start, max(0, min(size, len(whole) - start))), 7) as stream:
         assert stream.read() == whole[start : start + size]
+    with Span(paths, start, max(0, min(size, len(whole) - start))) as raw:
+        assert raw.read(100) == whole[start : start + size], "one call reads over the ends of volumes"
 
 
 @settings(deadline=None, max_examples=30)

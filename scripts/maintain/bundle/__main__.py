@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,14 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from rattler import Subdir
 
-from maintain.bundle import target
+from maintain.bundle import engine, target
 from maintain.bundle.contents import Contents
 from maintain.bundle.layout import Bundle
 from maintain.bundle.write import Result, join, write
 from maintain.install import fetch, plan
 from maintain.install.choice import choose
 from maintain.install.network import configuration
-from maintain.install.plan import Plan
+from maintain.install.plan import Package, Plan
 from maintain.lib.console import emit, main, out, progress, say, tool
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, explained
@@ -44,6 +45,7 @@ def cli() -> None:
 @click.option("--split", metavar="SIZE", help="Cut into volumes of this size: 650M, 4G.")
 @click.option("--delta", type=click.Path(path_type=Path), metavar="FILE", help="Without what this bundle has.")
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Sign with it (scripts/pack key).")
+@click.option("--byte-code/--no-byte-code", default=True, help="Compile here, not on the target [--byte-code].")
 @click.option("--site", type=click.Path(exists=True, dir_okay=False, path_type=Path), multiple=True, metavar="FILE",
               help="A settings file that every installation gets; may be repeated.")  # fmt: skip
 @tool
@@ -58,6 +60,7 @@ def create(
     split: str | None,
     delta: Path | None,
     key: Path | None,
+    byte_code: bool,
     site: tuple[Path, ...],
     as_json: bool,
 ) -> None:
@@ -67,14 +70,16 @@ def create(
     base = Bundle(delta) if delta else None
     plans = _stand_in(stand_in, environment) if stand_in else _locked(lock, environment, platforms, source)
     results = []
-    for wanted, subdir, virtual in plans:
-        _fetch(wanted)
+    for wanted, subdir, virtual, python in plans:
+        _fetch(wanted.packages)
+        _fetch(python if byte_code else ())
         contents = Contents(
             wanted,
             subdir,
             {package.name: fetch.archive(package) for package in wanted.packages},
             virtual,
             site,
+            {package.name: fetch.archive(package) for package in python if byte_code},
             installer="installer" in formats,
         )
         with progress() as bar:
@@ -86,26 +91,38 @@ def create(
 
 
 def _locked(lock: Path, environment: str, platforms: tuple[str, ...], source: str | None) -> list[Any]:
-    """(plan, subdir, virtual packages) of each platform, from a lock file."""
+    """(plan, subdir, virtual packages, a Python for this host) of each platform, from a lock file."""
     read = lockfile.read(lock)
     rows = {row.subdir: row.virtual_packages for row in read.rows.values()}
-    chosen = select(read, (environment,), platforms or (str(Subdir.current()),), source)
+    here = str(Subdir.current())
+    chosen = select(read, (environment,), platforms or (here,), source)
+    known = {subdir for name, subdir in read.records if name == environment}
+    own = select(read, (environment,), (here,), source)[environment, here] if here in known else ()
     return [
-        (Plan(name, channel(found[0]), (), found, "lock"), subdir, rows[subdir])
+        (Plan(name, channel(found[0]), (), found, "lock"), subdir, rows[subdir], _python(own, found))
         for (name, subdir), found in sorted(chosen.items())
     ]
+
+
+def _python(own: Sequence[Package], target: Sequence[Package]) -> tuple[Package, ...]:
+    """The packages of ``own``, this host's, that are needed to run its Python, if that is the target's release."""
+    versions = [{str(one.record.version) for one in some if one.name == "python"} for some in (own, target)]
+    if versions[0] != versions[1]:
+        return ()
+    return tuple(package for package in own if package.name in ("python", *engine.LIBRARIES))
 
 
 def _stand_in(folder: str, environment: str) -> list[Any]:
     choice = choose(folder)
     say(str(choice))
-    return [(plan.make(choice, configuration(), environment=environment, line=None), str(Subdir.current()), ())]
+    wanted = plan.make(choice, configuration(), environment=environment, line=None)
+    return [(wanted, str(Subdir.current()), (), _python(wanted.packages, wanted.packages))]
 
 
-def _fetch(wanted: Plan) -> None:
+def _fetch(packages: Sequence[Package]) -> None:
     with progress() as bar:
-        task = bar.add_task("fetching", total=len(wanted.packages))
-        asyncio.run(fetch.fetch(wanted.packages, configuration(), lambda _: bar.advance(task)))
+        task = bar.add_task("fetching", total=len(packages))
+        asyncio.run(fetch.fetch(packages, configuration(), lambda _: bar.advance(task)))
 
 
 @cli.command()

@@ -55,10 +55,11 @@ def rows() -> list[Row]:
 
         found = []
         for kind, options in (("no byte code", ["--no-compile"]), ("with byte code", [])):
+            made = [*create, "--no-byte-code"] if options else create
             tarball, source = work / f"{len(options)}.tar.gz", work / f"source{len(options)}"
             install(source, choice, compile_bytecode=not options)
             pack = alternate(
-                lambda: _run(create),
+                lambda made=made: _run(made),  # type: ignore[misc]
                 lambda source=source, tarball=tarball: _run(  # type: ignore[misc]
                     [conda_pack, "-q", "--force", "--ignore-missing-files", "-p", str(source), "-o", str(tarball)]
                 ),

@@ -6,8 +6,8 @@ import hashlib
 import json
 import re
 import tempfile
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 from rattler import LockChannel, LockFile, LockPlatform, Subdir
 
 from maintain.bundle import engine, layout
-from maintain.bundle.link import parts
+from maintain.bundle.compile import compiled, interpreter
+from maintain.bundle.link import Place, parts
 from maintain.channel.index import repodata
 from maintain.install.plan import Package, Plan
+from maintain.lib.console import say
 from maintain.lib.files import sha256_file
 from maintain.lib.paths import RUNTIME
 from maintain.lock import lockfile
@@ -60,6 +62,8 @@ class Contents:
     """Of the platform, as the lock file has them (``__glibc=2.17``)."""
     site: tuple[Path, ...] = ()
     """Settings files of the site that every installation gets."""
+    compiler: Mapping[str, Path] = field(default_factory=dict)
+    """The archives of the same Python for this host, to make byte code with; without it the target compiles."""
     installer: bool = True
     """Whether an installer will be written: then a missing engine is an error."""
 
@@ -83,7 +87,7 @@ class Contents:
     def members(self) -> list[Item]:
         """Every member behind the manifest, in order."""
         with_engine = self.installer or all(name in self.archives for name in engine.NEEDED)
-        files = [Item(layout.ENGINE, engine.build(self.archives))] if with_engine else []
+        files = [Item(layout.ENGINE, self._engine)] if with_engine else []
         files += [
             Item("packages.txt", self._list().encode()),
             Item("pixi-pack.json", json.dumps({"version": "1", "platform": self.subdir}).encode()),
@@ -99,6 +103,7 @@ class Contents:
                 if (path.suffix == ".bat") == (self.subdir == "win-64")
             ),
         ]
+        files += [Item(name, data) for name, data in sorted(self._byte_code().items())]
         for subdir in (self.subdir, "noarch"):
             own = [package for package in self.packages if package.record.subdir == subdir]
             records = {package.record.file_name: self.records[package.name] for package in own}
@@ -107,6 +112,21 @@ class Contents:
             files += [Item(self.member(package), self.archives[package.name]) for package in own]
         return files
 
+    @cached_property
+    def _engine(self) -> bytes:
+        return engine.build(self.archives)
+
+    def _byte_code(self) -> dict[str, bytes]:
+        if not self.compiler:
+            return {}
+        same = self.compiler.items() <= self.archives.items()
+        with interpreter(self._engine if same else engine.build(self.compiler)) as python:
+            if python is None:
+                say("note: this host cannot run the environment's Python, so the target will have to compile")
+                return {}
+            packages = {self.archives[name]: record for name, record in self.records.items()}
+            return compiled(python, self.place, packages, str(self.records["python"]["version"]))
+
     @staticmethod
     def member(package: Package) -> str:
         """The name of a package's archive in the bundle."""
@@ -114,9 +134,6 @@ class Contents:
 
     def manifest(self, members: Iterable[Item]) -> dict[str, Any]:
         """``manifest.json`` for these members."""
-        python = self.records.get("python", {})
-        version = ".".join(str(python.get("version", "")).split(".")[:2])
-        standard = "Lib/site-packages" if self.subdir == "win-64" else f"lib/python{version}/site-packages"
         return {
             "format": layout.FORMAT,
             "name": self.name,
@@ -125,8 +142,8 @@ class Contents:
             "channel": self.plan.channel,
             "specs": list(self.plan.specs),
             "plan": self.plan.digest,
-            "python": version,
-            "site_packages": python.get("python_site_packages_path") or standard,
+            "python": self.python,
+            "site_packages": self.site_packages,
             "host": self.floors,
             "prefix_max": self._measured[1],
             "unpacked": self._measured[0],
@@ -135,6 +152,22 @@ class Contents:
             ],
             "members": [{"name": item.name, "size": item.size, "sha256": item.sha256} for item in members],
         }
+
+    @property
+    def place(self) -> Place:
+        """The target's platform, for no folder."""
+        return Place(Path(), "", self.python, self.site_packages, windows=self.subdir == "win-64")
+
+    @cached_property
+    def python(self) -> str:
+        """The version of the environment's Python as its folders have it (``3.13``)."""
+        return ".".join(str(self.records.get("python", {}).get("version", "")).split(".")[:2])
+
+    @cached_property
+    def site_packages(self) -> str:
+        """Relative to the prefix."""
+        standard = "Lib/site-packages" if self.subdir == "win-64" else f"lib/python{self.python}/site-packages"
+        return self.records.get("python", {}).get("python_site_packages_path") or standard
 
     def head_values(self) -> dict[str, object]:
         """What an installer's head knows of its contents."""

@@ -48,6 +48,8 @@ MODULES = (
     "maintain/bundle/ed25519.py",
     "maintain/bundle/layout.py",
     "maintain/bundle/link.py",
+    "maintain/bundle/parallel.py",
+    "maintain/bundle/pyc.py",
     "maintain/bundle/target.py",
     "maintain/bundle/zstd.py",
     "maintain/install/bytecode.py",

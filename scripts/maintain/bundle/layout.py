@@ -96,21 +96,23 @@ class Span(io.RawIOBase):
         return self.position
 
     def readinto(self, buffer: Any) -> int:
-        """Read up to the end of the span or of the file that the position is in."""
+        """Fill ``buffer`` up to the end of the span, over the ends of the files: no header is cut by a volume's end."""
         view = memoryview(buffer)[: max(0, self.size - self.position)]
+        done = 0
         at = self.start + self.position
         for number, size in enumerate(self.sizes):
-            if at < size and len(view):
+            while at < size and done < len(view):
                 if self._open is None or self._open[0] != number:
                     self._release()
                     self._open = (number, io.FileIO(self.files[number]))
                 stream = self._open[1]
                 stream.seek(at)
-                count = stream.readinto(view) or 0
-                self.position += count
-                return count
+                count = stream.readinto(view[done:]) or 0
+                if not count:
+                    return done
+                done, at, self.position = done + count, at + count, self.position + count
             at -= size
-        return 0
+        return done
 
     def _release(self) -> None:
         if self._open:

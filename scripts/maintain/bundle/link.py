@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -52,17 +53,25 @@ class PackageError(Exception):
     """A package that cannot be unpacked; the text says why."""
 
 
-def link(archive: BinaryIO, name: str, place: Place, decompress: Decompress, record: Json) -> Json:
+def link(
+    archive: BinaryIO,
+    name: str,
+    place: Place,
+    decompress: Decompress,
+    record: Json,
+    modules: dict[str, bytes] | None = None,
+) -> Json:
     """Unpack the package file ``name`` and return ``record`` completed as conda-meta has it.
 
+    ``modules`` is given the Python files, by their place in the prefix.
     Raises :class:`PackageError` for a damaged or hostile package, and OSError.
     """
     try:
         info, files = parts(archive, decompress, conda=name.endswith(".conda"))
         described = {path["_path"]: path for path in json.loads(info["info/paths.json"])["paths"]}
         noarch = json.loads(info.get("info/link.json", b"{}")).get("noarch", {})
-        with _tar(files) as members:
-            paths = _unpack(members, described, place, python=noarch.get("type") == "python")
+        with untar(files) as members:
+            paths = _unpack(members, described, place, modules, python=noarch.get("type") == "python")
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise PackageError(f"{name}: {error!r}") from error
     for entry in noarch.get("entry_points", ()):
@@ -85,7 +94,7 @@ def parts(archive: BinaryIO, decompress: Decompress, *, conda: bool) -> tuple[di
         info, files = (decompress(cast(BinaryIO, outer.open(parts[kind]))) for kind in ("info", "pkg"))
     else:
         info = cast(BinaryIO, bz2.BZ2File(archive))
-    with _tar(info) as members:
+    with untar(info) as members:
         found = {member.name: _data(members, member) for member in members if member.name in _INFO}
     if not conda:
         archive.seek(0)
@@ -94,7 +103,8 @@ def parts(archive: BinaryIO, decompress: Decompress, *, conda: bool) -> tuple[di
 
 
 @contextmanager
-def _tar(stream: BinaryIO) -> Iterator[tarfile.TarFile]:
+def untar(stream: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """The members of a tar in their order, without seeking."""
     with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 15) as members:
         yield members
 
@@ -104,7 +114,14 @@ def _data(members: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return stream.read() if stream else b""
 
 
-def _unpack(members: tarfile.TarFile, described: dict[str, Json], place: Place, *, python: bool) -> list[Json]:
+def _unpack(
+    members: tarfile.TarFile,
+    described: dict[str, Json],
+    place: Place,
+    modules: dict[str, bytes] | None,
+    *,
+    python: bool,
+) -> list[Json]:
     """Write the members that ``info/paths.json`` describes; returns their entries for conda-meta."""
     paths = []
     made: set[str] = set()
@@ -117,18 +134,20 @@ def _unpack(members: tarfile.TarFile, described: dict[str, Json], place: Place, 
         missing.discard(name)
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
             raise PackageError(f"{name} would be outside of the prefix")
-        target = _site(name, place) if python else name
+        target = site(name, place) if python else name
         full = f"{place.folder}/{target}"
         folder = os.path.dirname(full)  # noqa: PTH120 - plain strings: an environment has ten thousand files
         if folder not in made:
-            _make(str(place.folder), folder)
+            make(str(place.folder), folder)
             made.add(folder)
         entry = {key: value for key, value in path.items() if key in ("path_type", "sha256", "size_in_bytes")}
         try:
-            _place(full, members, member, path, place, entry, python=python)
+            data = _place(full, members, member, path, place, entry, python=python)
         except FileExistsError:  # two packages with one file: the later one stays, as with conda
             os.unlink(full)  # noqa: PTH108
-            _place(full, members, member, path, place, entry, python=python)
+            data = _place(full, members, member, path, place, entry, python=python)
+        if modules is not None and data is not None:
+            modules[target] = data
         paths.append({"_path": target, **entry})
     if missing:
         raise PackageError(f"{min(missing)} is listed and not there")
@@ -137,19 +156,21 @@ def _unpack(members: tarfile.TarFile, described: dict[str, Json], place: Place, 
 
 def _place(
     full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: Json, place: Place, entry: Json, *, python: bool
-) -> None:
+) -> bytes | None:
+    """Write one member; returns the content of a Python file."""
     if member.issym():
         os.symlink(member.linkname, full)  # noqa: PTH211
     elif member.islnk():  # to an earlier member, whose content is relocated already
         linked = member.linkname.removeprefix("./")
-        os.link(f"{place.folder}/{_site(linked, place) if python else linked}", full)
+        os.link(f"{place.folder}/{site(linked, place) if python else linked}", full)
     elif member.isfile():
-        _write(full, members, member, path, place, entry)
+        return _write(full, members, member, path, place, entry)
     else:
         raise PackageError(f"{member.name} is neither file nor link")
+    return None
 
 
-def _site(name: str, place: Place) -> str:
+def site(name: str, place: Place) -> str:
     """Where a file of a noarch Python package goes."""
     if name.startswith("site-packages/"):
         return place.site_packages + name.removeprefix("site-packages")
@@ -158,14 +179,19 @@ def _site(name: str, place: Place) -> str:
     return name
 
 
-def _make(root: str, folder: str) -> None:
+def make(root: str, folder: str) -> None:
     """Make ``folder``; a link that another package put in its way would lead out of the prefix."""
-    if os.path.realpath(folder) != os.path.realpath(root) + folder[len(root) :]:
+    if os.path.realpath(folder) != _real(root) + folder[len(root) :]:
         raise PackageError(f"{folder} leads elsewhere")
     os.makedirs(folder, exist_ok=True)  # noqa: PTH103
 
 
-def _write(full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: Json, place: Place, entry: Json) -> None:
+_real = cache(os.path.realpath)  # of the prefix, for a thousand folders in it
+
+
+def _write(
+    full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: Json, place: Place, entry: Json
+) -> bytes | None:
     placeholder = path.get("prefix_placeholder")
     source = members.extractfile(member)
     if source is None:
@@ -173,21 +199,22 @@ def _write(full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: J
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(full, flags, 0o777 if member.mode & 0o100 else 0o666)
     try:
-        if placeholder is None:
-            while chunk := source.read(1 << 20):
-                _put(descriptor, chunk)
-        else:
+        data = source.read() if placeholder or full.endswith(".py") else b""
+        if placeholder:
             mode = path.get("file_mode", "text")
-            data = relocate(source.read(), placeholder, place, binary=mode == "binary")
-            _put(descriptor, data)
+            data = relocate(data, placeholder, place, binary=mode == "binary")
             entry |= {"prefix_placeholder": placeholder, "file_mode": mode}
             entry["sha256_in_prefix"] = hashlib.sha256(data).hexdigest()
+        _put(descriptor, data)
+        while chunk := source.read(1 << 20):
+            _put(descriptor, chunk)
     finally:
         os.close(descriptor)
     if placeholder and sys.platform == "darwin" and path.get("file_mode") == "binary":
         # A changed program loses its signature, and Apple's processors run none without.
         subprocess.run(["/usr/bin/codesign", "-s", "-", "-f", full], check=True, capture_output=True)
     os.utime(full, (member.mtime, member.mtime))  # byte code in packages names its source's time
+    return data if full.endswith(".py") else None
 
 
 def _put(descriptor: int, data: bytes) -> None:

@@ -15,12 +15,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from maintain.bundle import ed25519, zstd
+from maintain.bundle import ed25519, parallel, pyc, zstd
 from maintain.bundle.layout import CHUNK, Bundle, Member
 from maintain.bundle.link import PackageError, Place, link
 from maintain.install import bytecode, conda_meta, prefix
@@ -30,6 +29,8 @@ from maintain.lib.files import atomic_write, explained, from_oserror, fsync_dir
 SITE = "etc/prefect-env/site.d"
 RUNTIME = "prefect-env-runtime"
 """The package whose activation reads :data:`SITE`."""
+ORPHANS = 2.0
+"""Seconds to wait for the prefix: where an install was killed, its other processes notice after a package."""
 CURRENT, PREVIOUS = "current", "previous"
 
 
@@ -120,7 +121,7 @@ def install(bundle: Bundle, place: Path, options: argparse.Namespace) -> bool:
     """Make ``place`` hold the bundle's environment, all of it or nothing; False if it did already."""
     manifest = bundle.manifest
     settings = _settings(bundle, options)
-    with prefix.held(place):
+    with prefix.held(place, ORPHANS):
         before = prefix.state(place)
         digest = hashlib.sha256(json.dumps([bundle.checksum, sorted(settings)]).encode()).hexdigest()
         old = conda_meta.load(place) if before else {}
@@ -131,9 +132,8 @@ def install(bundle: Bundle, place: Path, options: argparse.Namespace) -> bool:
         with explained(place):
             try:
                 new.mkdir()
-                records = _link(bundle, options.base, new, place)
+                records = _link(bundle, options, new, place)
                 if not options.no_compile:
-                    _say("compiling ...")
                     bytecode.compile_prefix(new, place, records, new.with_name(f"{new.name}-pyc"), lambda _: None)
                 for record in records.values():
                     conda_meta.save(new, record)
@@ -157,41 +157,41 @@ def install(bundle: Bundle, place: Path, options: argparse.Namespace) -> bool:
     return True
 
 
-def _link(bundle: Bundle, base: Path | None, new: Path, place: Path) -> dict[str, conda_meta.Record]:
+def _link(bundle: Bundle, options: argparse.Namespace, new: Path, place: Path) -> dict[str, conda_meta.Record]:
     """Verify and unpack every package into ``new``; returns the records for conda-meta by package name."""
     manifest = bundle.manifest
     sources = {name: (bundle, member) for name, member in bundle.members.items()}
     if bundle.delta:
-        other = _base(bundle, base)
+        other = _base(bundle, options.base)
         by_hash = {member.sha256: member for member in other.members.values()}
         for entry in manifest["members"]:
             if entry["name"] in bundle.delta["absent"]:
                 sources[entry["name"]] = (other, by_hash[entry["sha256"]])
     library = zstd.load(Path(sys.argv[0]).parent)
 
-    def decompress(stream: BinaryIO) -> BinaryIO:
-        return cast(BinaryIO, zstd.Reader(library, stream))
+    def decompress(stream: BinaryIO, prefix: bytes = b"") -> BinaryIO:
+        return cast(BinaryIO, zstd.Reader(library, stream, prefix))
 
-    where = Place(new, str(place), manifest["python"], manifest["site_packages"])
+    python, where = manifest["python"], Place(new, str(place), manifest["python"], manifest["site_packages"])
     (new / "conda-meta").mkdir()
 
-    def one(package: dict[str, Any]) -> tuple[str, conda_meta.Record]:
-        source, member = sources[package["member"]]
-        check(source, member)
-        with source.open(member.name) as archive:
-            return package["record"]["name"], link(archive, member.name, where, decompress, package["record"])
+    def one(package: dict[str, Any]) -> conda_meta.Record:
+        archive, byte_code = package["member"], pyc.member(package["record"])
+        modules: dict[str, bytes] = {}
+        with explained(place):
+            try:
+                with checked(*sources[archive]) as stream:
+                    record = link(stream, archive, where, decompress, package["record"], modules)
+                if byte_code in sources and not options.no_compile:
+                    with checked(*sources[byte_code]) as stream:
+                        pyc.place(stream, new, record, python, modules, decompress)
+            except PackageError as error:
+                raise ToolError("command-failed", "a package cannot be unpacked", why=str(error)) from error
+        return record
 
     packages = sorted(manifest["packages"], key=lambda package: -package["record"]["size"])
     _say(f"unpacking {len(packages)} packages ...")
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        jobs = [pool.submit(one, package) for package in packages]
-        try:
-            return dict(job.result() for job in jobs)
-        except PackageError as error:
-            raise ToolError("command-failed", "a package cannot be unpacked", why=str(error)) from error
-        finally:
-            for job in jobs:
-                job.cancel()
+    return {record["name"]: record for record in parallel.each(one, packages)}
 
 
 def _base(bundle: Bundle, path: Path | None) -> Bundle:
@@ -206,14 +206,15 @@ def _base(bundle: Bundle, path: Path | None) -> Bundle:
     return base
 
 
-def check(bundle: Bundle, member: Member) -> None:
-    """Raise ``hash-mismatch`` unless the member has its SHA-256."""
+def checked(bundle: Bundle, member: Member) -> BinaryIO:
+    """The member to read from; ``hash-mismatch`` unless it has its SHA-256."""
     digest = hashlib.sha256()
     with bundle.open(member.name) as stream:
         while chunk := stream.read(CHUNK):
             digest.update(chunk)
     if digest.hexdigest() != member.sha256:
         raise bundle.refused(f"{member.name} does not have the sha256 of the manifest")
+    return bundle.open(member.name)
 
 
 def _settings(bundle: Bundle, options: argparse.Namespace) -> list[tuple[str, str]]:

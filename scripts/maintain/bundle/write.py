@@ -56,7 +56,11 @@ def write(
     name, present = contents.name, members
     if base:
         known = {member.sha256 for member in base.members.values()}
-        absent = [member.name for member in members if member.sha256 in known and member.name.startswith("channel/")]
+        absent = [
+            member.name
+            for member in members
+            if member.sha256 in known and member.name.startswith(("byte-code/", "channel/"))
+        ]
         delta = {"format": layout.FORMAT, "base": base.manifest["name"], "checksum": base.checksum, "absent": absent}
         front.insert(0, (DELTA, layout.dump(delta)))
         present = [member for member in members if member.name not in absent]

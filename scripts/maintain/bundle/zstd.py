@@ -28,6 +28,8 @@ def load(folder: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(folder / NAMES.get(sys.platform, LIBRARY)))
     library.ZSTD_createDStream.restype = ctypes.c_void_p
     library.ZSTD_freeDStream.argtypes = [ctypes.c_void_p]
+    library.ZSTD_DCtx_refPrefix.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
+    library.ZSTD_DCtx_refPrefix.restype = ctypes.c_size_t
     library.ZSTD_decompressStream.restype = ctypes.c_size_t
     library.ZSTD_decompressStream.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Buffer), ctypes.POINTER(_Buffer)]
     library.ZSTD_isError.argtypes = [ctypes.c_size_t]
@@ -37,12 +39,17 @@ def load(folder: Path) -> ctypes.CDLL:
 
 
 class Reader(io.RawIOBase):
-    """``source`` decompressed; memory stays at the window of the frame (8 MiB for conda packages) and two buffers."""
+    """``source`` decompressed; memory stays at the window of the frame (8 MiB for conda packages) and two buffers.
 
-    def __init__(self, library: ctypes.CDLL, source: BinaryIO, size: int = 1 << 17) -> None:
+    ``prefix`` is what the first frame was compressed against, if anything.
+    """
+
+    def __init__(self, library: ctypes.CDLL, source: BinaryIO, prefix: bytes = b"", size: int = 1 << 17) -> None:
         self._library = library
         self._source = source
         self._stream = library.ZSTD_createDStream()
+        self._prefix = prefix  # the library keeps a pointer to it
+        library.ZSTD_DCtx_refPrefix(self._stream, prefix, len(prefix))
         self._space = ctypes.create_string_buffer(size)
         self._in = _Buffer(ctypes.cast(self._space, ctypes.c_void_p), 0, 0)
         self._open = False

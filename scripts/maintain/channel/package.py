@@ -20,8 +20,8 @@ import zstandard
 PLACEHOLDER = "/prefix_placeholder".ljust(255, "_")
 """The prefix that stands in a package for the one it will be installed into; 255 characters, as conda-build's."""
 
-LEVEL = 3
-"""zstd level: 19 (conda-build's) makes a fifth less at seventy times the time."""
+LEVEL = 9
+"""zstd level: a tenth less than 3 for two seconds more; 19 (conda-build's) takes a minute for the next twentieth."""
 
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip can hold."""

@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from maintain.install.conda_meta import Record
@@ -61,34 +61,38 @@ def compile_prefix(
     todo: dict[str, list[Job]] = {}
     left_over: dict[str, list[Job]] = {}
     for name, record in records.items():
-        todo[name] = jobs = _jobs(record, str(python["version"]))
-        left = _link(folder, store / record["sha256"], jobs)
-        step(len(jobs) - len(left))
+        todo[name] = own = jobs(record, str(python["version"]))
+        left = _link(folder, store / record["sha256"], own)
+        step(len(own) - len(left))
         if left:
             left_over[name] = left
     _compile(folder, prefix, [job.source for jobs in left_over.values() for job in jobs], step)
     for name, left in left_over.items():
         _keep(folder, store / records[name]["sha256"], left)
-    for name, jobs in todo.items():
-        made = [job.pyc for job in jobs if os.path.exists(f"{folder}/{job.pyc}")]  # noqa: PTH110 - thousands of them
-        records[name]["files"] += made
-        records[name]["paths_data"]["paths"] += [{"_path": pyc, "path_type": "pyc_file"} for pyc in made]
+    for name, own in todo.items():
+        add(records[name], [job.pyc for job in own if os.path.exists(f"{folder}/{job.pyc}")])  # noqa: PTH110 - thousands
 
 
-def _jobs(record: Record, python: str) -> list[Job]:
+def add(record: Record, made: Sequence[str]) -> None:
+    """Record byte code as conda does."""
+    record["files"] += made
+    record["paths_data"]["paths"] += [{"_path": pyc, "path_type": "pyc_file"} for pyc in made]
+
+
+def jobs(record: Record, python: str, *, windows: bool = os.name == "nt") -> list[Job]:
     """The modules of a package that its own files bring no byte code for."""
     major, minor = python.split(".")[:2]
-    library = re.compile(r"Lib/.+\.py" if os.name == "nt" else rf"lib/python{major}\.{minor}t?/.+\.py")
+    library = re.compile(r"Lib/.+\.py" if windows else rf"lib/python{major}\.{minor}t?/.+\.py")
     have = set(record["files"])
     patched = {path["_path"] for path in record["paths_data"]["paths"] if path.get("prefix_placeholder")}
-    jobs = []
+    found = []
     for source in record["files"]:
         if library.fullmatch(source):
-            path = PurePosixPath(source)
-            pyc = str(path.parent / "__pycache__" / f"{path.stem}.cpython-{major}{minor}.pyc")
+            folder, _, module = source.rpartition("/")
+            pyc = f"{folder}/__pycache__/{module.removesuffix('.py')}.cpython-{major}{minor}.pyc"
             if pyc not in have:
-                jobs.append(Job(source, pyc, source not in patched))
-    return jobs
+                found.append(Job(source, pyc, source not in patched))
+    return found
 
 
 def _link(folder: Path, store: Path, jobs: Sequence[Job]) -> list[Job]:

@@ -153,10 +153,6 @@ check_place() {
 }
 
 everything() {
-    if [ "$volumes" -eq 0 ]; then
-        cat "$self"
-        return
-    fi
     number=1
     while [ "$number" -le "$volumes" ]; do
         cat "${self%001}$(printf '%03d' "$number")" || return
@@ -164,7 +160,13 @@ everything() {
     done
 }
 
-payload() { everything | tail -c "+$((head_size + 1))"; }
+payload() {
+    if [ "$volumes" -eq 0 ]; then
+        tail -c "+$((head_size + 1))" "$self"
+    else
+        everything | tail -c "+$((head_size + 1))"
+    fi
+}
 member() { payload 2>/dev/null | tail -c "+$(($1 + 1))" | head -c "$2"; }
 
 sha256() {
