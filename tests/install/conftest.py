@@ -64,7 +64,10 @@ def environ(**variables: str) -> dict[str, str]:
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``root`` with ranges; ``faults`` maps a file name to what goes wrong, one fault a request."""
+    """Serves ``root`` with ranges; ``faults`` maps a file name to what goes wrong, one fault a request.
+
+    ``asks`` is the value of the header ``Authorization`` without which it answers 401.
+    """
 
     daemon_threads = True
 
@@ -73,6 +76,7 @@ class Server(ThreadingHTTPServer):
         self.root = root
         self.ranges = True
         self.faults: dict[str, list[str]] = {}
+        self.asks = ""
         self.closing = threading.Event()
         self.requests: list[tuple[str, str | None]] = []
 
@@ -94,6 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append((path.name, wanted))
         faults = self.server.faults.get(path.name, [])
         fault = faults.pop(0) if faults else ""
+        if self.server.asks and self.headers.get("Authorization") != self.server.asks:
+            fault = "401"
         if fault == "silence":
             self.server.closing.wait()
             return

@@ -36,7 +36,8 @@ def control() -> None:
 
 def session() -> None:
     """Install, activate, server, flow, worker, the lists of workers, idle, a flow with no route at all."""
-    subprocess.run(["sh", WORK / "installer.sh", "--batch", "--airgap", "--prefix", PREFIX], check=True)
+    words = ["sh", str(WORK / "installer.sh"), "--batch", "--airgap", "--json", "--prefix", str(PREFIX)]
+    found: dict[str, Any] = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE).stdout)
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG")} | {"PREFECT_HOME": str(WORK / "prefect")}
@@ -82,7 +83,6 @@ def session() -> None:
     def run(*command: str | Path) -> None:
         subprocess.run(activated(*command), check=True, cwd=WORK, timeout=300)
 
-    found: dict[str, Any] = {}
     server = start("prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), env=env)
     worker = None
     try:

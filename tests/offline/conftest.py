@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes.util
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -46,7 +48,7 @@ def environment(channel: Path, *, glibc: str = "2.17") -> Path:
     """Write the channel of the dummy environment: native and noarch, text and binary prefixes, an entry point."""
     start = f'#!/bin/sh\nexec {host_python()} "$@"\n'.encode()
     files = {"bin/python": start, "bin/python3.11": start, "lib/python3.11/dummy.py": b"x = 1\n"}
-    needs = [f"__glibc >={glibc},<3.0.a0"]
+    needs = [f"__glibc >={glibc},<3.0.a0", "__linux >=3.10"]
     dummies.package(channel, "python", "3.11.0", files=files, subdir=PLATFORM, depends=needs)
     dummies.package(channel, "zstd", files={"lib/libzstd.so.1": host_zstd()}, subdir=PLATFORM)
     dummies.stand_in(channel)
@@ -66,6 +68,17 @@ def publish(channel: Path, version: str) -> Path:
         depends=["python", "data"],
     )
     return dummies.index(channel)
+
+
+def index_other(folder: Path) -> None:
+    """:func:`dummies.index` for a subdir that is not this host's."""
+    packages = {}
+    for path in sorted(folder.glob("*.conda")):
+        data = path.read_bytes()
+        record = json.loads(dummies._member(data, "info/index.json"))
+        packages[path.name] = record | {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    content = {"info": {"subdir": folder.name}, "packages": {}, "packages.conda": packages, "repodata_version": 1}
+    (folder / "repodata.json").write_text(json.dumps(content))
 
 
 def pack(channel: Path, output: Path, *arguments: str | Path, code: int = 0) -> Path:

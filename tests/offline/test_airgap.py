@@ -91,6 +91,7 @@ def test_nothing_leaves_the_host(packed: Path, place: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert counted((work / "control.nft").read_text()) > 0, "an attempt is not counted: this would prove nothing"
     found = json.loads((work / "session.json").read_text())
+    assert found["changed"] and found["doctor"] == "ok"
     assert found["flow"] == "Completed" and found["worker"] == "Completed" and found["blind"] == "Completed"
     assert found["task_runs"] == 9, "recorded through the event websocket"
     assert found["workers"] > 0, "the server answers from the lists that it was packaged with"

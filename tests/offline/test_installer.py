@@ -13,15 +13,18 @@ from pathlib import Path
 import pytest
 import tree_sitter
 import tree_sitter_powershell
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from install import dummies
+from install.test_lock import lock
 from maintain.bundle import layout
+from maintain.bundle.__main__ import cli
 from maintain.install import conda_meta
 from maintain.install import prefix as prefixes
 from maintain.lib.paths import ROOT, RUNTIME
-from offline.conftest import PLATFORM, SHELLS, environment, files, install, pack, plain_env
+from offline.conftest import PLATFORM, SHELLS, environment, files, index_other, install, pack, plain_env
 from support.commands import run
 
 HEADS = ROOT / "scripts/maintain/bundle/heads"
@@ -113,6 +116,36 @@ def test_old_rhel_installs(installer: Path, tmp_path: Path) -> None:
         CONDA_OVERRIDE_LINUX="3.10.0-1160.el7",
     )
     check_whole(tmp_path / "env")
+
+
+def test_old_kernel(installer: Path, tmp_path: Path) -> None:
+    said = install(installer, "--prefix", tmp_path / "env", code=5, CONDA_OVERRIDE_LINUX="2.6.32-754.el6").stderr
+    assert "kernel is too old" in said and "3.10 or newer" in said and not list(tmp_path.iterdir())
+
+
+def test_macos(tmp_path: Path) -> None:
+    """The head on a Mac that is played by two scripts: which system, and how old it may be."""
+    channel, tools = tmp_path / "channel", tmp_path / "tools"
+    needs = ["__osx >=13.0"]
+    dummies.package(channel, "python", "3.11.0", files={"bin/python": b""}, subdir="osx-arm64", depends=needs)
+    dummies.package(channel, "zstd", files={"lib/libzstd.1.dylib": b""}, subdir="osx-arm64")
+    dummies.package(channel, "data", files={"share/data.txt": b"data"})
+    dummies.index(channel)
+    index_other(channel / "osx-arm64")
+    lock(channel, tmp_path / "pixi.lock", "osx-arm64")
+    words = ["create", "--lock", tmp_path / "pixi.lock", "--source", channel, "--platform", "osx-arm64"]
+    assert CliRunner().invoke(cli, [str(word) for word in [*words, "--output", tmp_path]]).exit_code == 0
+    (packed,) = tmp_path.glob("*.sh")
+    tools.mkdir()
+    (tools / "uname").write_text("#!/bin/sh\ncase $1 in -s) echo Darwin ;; -m) echo arm64 ;; *) echo mac ;; esac\n")
+    for version, code in (("12.7.6", 5), ("13.0", 0), ("15.1", 0)):
+        (tools / "sw_vers").write_text(f"#!/bin/sh\necho {version}\n")
+        for tool in tools.iterdir():
+            tool.chmod(0o755)
+        place = ("--prefix", tmp_path / "env", "--dry-run")
+        done = install(packed, *place, code=code, PATH=f"{tools}:/usr/bin:/bin")
+        assert code == 0 or f"it is {version}" in done.stderr
+    install(packed, "--prefix", tmp_path / "env", code=5)
 
 
 def test_musl(installer: Path, tmp_path: Path) -> None:
@@ -336,6 +369,22 @@ def test_full_disk(made: Path, place: Path) -> None:
 def test_read_only_disk(installer: Path, place: Path) -> None:
     said = unshared('mount -t tmpfs -o ro tmpfs "$2"; sh "$1" --batch --prefix "$2/env"', installer, place, code=5)
     assert "not-writable" in said and "read-only" in said
+
+
+def test_a_shared_prefix(installer: Path, place: Path) -> None:
+    """Installed by root on a disk that is read-only for all afterwards; another user runs what is there."""
+    script = """
+        umask 077
+        mount -t tmpfs tmpfs "$2"
+        sh "$1" --batch --shared --prefix "$2/env"
+        mount -o remount,ro "$2"
+        cd /
+        PYTHONPATH=$2/env/lib/python3.11/site-packages
+        export PYTHONPATH
+        exec setpriv --reuid=65534 --regid=65534 --clear-groups sh -euc \
+            '. "$0/activate"; test "$(hello)" = "app 1.0"' "$2/env"
+    """
+    unshared(script, installer, place)
 
 
 def test_any_user_with_nothing(installer: Path, place: Path) -> None:

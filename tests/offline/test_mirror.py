@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import rattler
+import yaml
 from click.testing import CliRunner
 
 from install import dummies
@@ -23,8 +26,8 @@ from maintain.install.choice import choose
 from maintain.install.engine import install
 from maintain.lib.files import sha256_file
 from maintain.mirror.__main__ import cli
-from offline.conftest import KILLS, PLATFORM
-from offline.test_pack import index_other, tools
+from offline.conftest import KILLS, PLATFORM, index_other
+from offline.test_pack import tools
 
 
 @pytest.fixture
@@ -84,6 +87,33 @@ def test_from_a_folder_and_installed_from(channel: Path, tmp_path: Path, monkeyp
     assert install(tmp_path / "env", choose(str(home))).packages == 3
 
 
+def test_from_a_channel_that_asks_who_it_is(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Credentials from where pixi keeps them; in no output and no file of the mirror."""
+    server.asks = "Bearer secret-token"
+    said = mirror(tmp_path / "mirror", "--source", server.url, code=3)
+    assert said["error"] == "network" and "401" in said["why"]
+    (tmp_path / "credentials.json").write_text('{"127.0.0.1": {"BearerToken": "secret-token"}}')
+    monkeypatch.setenv("RATTLER_AUTH_FILE", str(tmp_path / "credentials.json"))
+    assert "secret" not in json.dumps(mirror(tmp_path / "mirror", "--source", server.url))
+    check(tmp_path / "mirror/conda-forge", server.root)
+
+
+def test_how_to_use_it_is_printed(channel: Path, tmp_path: Path) -> None:
+    """What is shown for each tool, as far as these files can be read here."""
+    command = [tmp_path / "mirror", "--lock", tmp_path / "pixi.lock", "--source", channel]
+    said = CliRunner().invoke(cli, [str(part) for part in command]).stdout
+    pixi, conda, mamba = (
+        "\n".join(
+            line[31:] for line in said.splitlines() if re.match(rf"{tool} |  .*=" if tool == "pixi" else tool, line)
+        )
+        for tool in ("pixi", "conda", "mamba")
+    )
+    local = (tmp_path / "mirror/conda-forge").as_uri()
+    assert tomllib.loads(pixi) == {"mirrors": {"https://conda.anaconda.org/conda-forge": [local]}}
+    assert yaml.safe_load(conda) == {"channels": [local]}
+    assert yaml.safe_load(mamba) == {"mirrored_channels": {"conda-forge": [local]}}
+
+
 def test_wrong_bytes_are_refused_and_named(server: Server, tmp_path: Path) -> None:
     server.faults["data-1.0-0.conda"] = ["wrong"] * 9
     said = mirror(tmp_path / "mirror", "--source", server.url, code=4)
@@ -132,7 +162,7 @@ def test_what_is_asked_for(channel: Path, tmp_path: Path) -> None:
     assert f"{other}/native-1.0-0.conda" in archives(Path(result["channels"].popitem()[1]))
 
 
-def test_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rate(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     monkeypatch.setattr(time, "monotonic", lambda: 100.0)
@@ -140,6 +170,8 @@ def test_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in (1000, 500, 250):
         pace.take(size)
     assert slept == [2.0, 3.0, 3.5], "each waits for all before it"
+    mirror(tmp_path / "mirror", "--source", server.url, "--rate", "1K")
+    assert max(slept[3:]) == pytest.approx(sum(path.stat().st_size for path in server.root.rglob("*.conda")) / 1000)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import shutil
 import sys
 import tarfile
@@ -24,11 +25,12 @@ from maintain.bundle.engine import MODULES
 from maintain.bundle.layout import Bundle
 from maintain.install.plan import Plan
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import LOCK
+from maintain.lib.paths import LOCK, ROOT
 from maintain.lock import lockfile
 from maintain.mirror.selection import channel, select
-from offline.conftest import PLATFORM, files, install, pack, plain_env, publish
-from support.commands import run, script
+from offline.conftest import PLATFORM, files, index_other, install, pack, plain_env, publish
+from support.commands import run
+from support.pages import commands
 
 
 def test_the_same_bytes_again(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +58,11 @@ def test_the_artefact_set(made: Path, bundle: Path) -> None:
     assert len(locked.default_environment().conda_repodata_records_for_platform(locked.platforms()[0])) == 6  # type: ignore[arg-type, union-attr]
     assert {one["name"] for one in json.loads((out / f"{stem}.cdx.json").read_text())["components"]} >= {"app", "zstd"}
     info = json.loads((out / f"{stem}.info.json").read_text())
-    assert (info["host"], info["python"], info["prefix_max"]) == ({"glibc": "2.17"}, "3.11", len(dummies.PLACEHOLDER))
+    assert (info["host"], info["python"], info["prefix_max"]) == (
+        {"glibc": "2.17", "linux": "3.10"},
+        "3.11",
+        len(dummies.PLACEHOLDER),
+    )
 
 
 def test_what_other_tools_read(bundle: Path, tmp_path: Path) -> None:
@@ -204,19 +210,6 @@ def test_for_another_platform(tmp_path: Path, subdir: str) -> None:
         assert "unsupported-host" in install(path, "--prefix", tmp_path / "env", code=5).stderr
 
 
-def index_other(folder: Path) -> None:
-    """:func:`dummies.index` for a subdir that is not this host's."""
-    import hashlib
-
-    packages = {}
-    for path in sorted(folder.glob("*.conda")):
-        data = path.read_bytes()
-        record = json.loads(dummies._member(data, "info/index.json"))
-        packages[path.name] = record | {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
-    content = {"info": {"subdir": folder.name}, "packages": {}, "packages.conda": packages, "repodata_version": 1}
-    (folder / "repodata.json").write_text(json.dumps(content))
-
-
 def test_the_committed_lock_runs_on_rhel_7() -> None:
     """Whatever is locked for Linux installs where glibc is 2.17; every archive's name fits into the layout."""
     read = lockfile.read(LOCK)
@@ -247,7 +240,20 @@ def test_the_engine_needs_the_standard_library_only(bundle: Path, tmp_path: Path
     run([sys.executable, "-I", "-S", "-c", code])
 
 
-def test_through_its_entry_point(made: Path, bundle: Path) -> None:
-    done = script("pack", "verify", bundle, "--json")
-    assert json.loads(done.stdout)["verified"] is True
-    run([sys.executable, "-m", "maintain.bundle", "verify", made], env=tools(), code=2)
+def test_the_five_commands(made: Path, tmp_path: Path) -> None:
+    """Laptop and node as the page has them; only the lock, its packages and the program are the dummy environment's."""
+    five = [text.replace("linux-64", PLATFORM) for _, text in commands(ROOT / "scripts/OFFLINE.md")][:5]
+    assert [text.split()[0] for text in five] == ["scripts/mirror", "scripts/pack", "sh", "sh", "."]
+    lock, channel = made / "channel/pixi.lock", made / "channel"
+    more = ([f"--lock={lock}", f"--source={channel}"], [f"--lock={lock}", f"--output={tmp_path / 'dist'}"])
+    for text, options in zip(five, more, strict=False):
+        words = [*shlex.split(text), *options]
+        run([sys.executable, ROOT / words[0], *words[1:]], cwd=tmp_path)
+    node = tmp_path / "node"
+    node.mkdir()
+    for path in (tmp_path / "dist").glob("*.sh"):
+        shutil.copy(path, node)
+    script = "\n".join(five[2:]).replace("prefect version", "hello")
+    env = plain_env(node, PYTHONPATH=str(node / "prefect/lib/python3.11/site-packages"))
+    assert run(["sh", "-euc", script], cwd=node, env=env, trouble=True).stdout == "app 1.0\n"
+    run([sys.executable, "-m", "maintain.bundle", "verify", node], env=tools(), code=2)

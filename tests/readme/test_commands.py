@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from maintain.lib.paths import ROOT
 from support.commands import run, script
+from support.pages import commands
 from support.standin import standin
 
 PAGES = sorted(
@@ -20,20 +20,6 @@ PAGES = sorted(
 )
 ELSEWHERE = {"pixi", "conda", "mamba", "micromamba", "conda-build", "rattler-build", "sudo", "pre-commit", "git"}
 """Programs that are the reader's; their commands are checked for the files that they name."""
-
-
-def commands(page: Path) -> Iterator[tuple[int, str]]:
-    """Line number and text of each command in the page's ``sh`` blocks, comments and continuations resolved."""
-    block, pending = False, ""
-    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip().startswith("```"):
-            block = line.strip() == "```sh" and not block
-            continue
-        if block and line.strip() and not line.strip().startswith("#"):
-            pending += line.strip().removesuffix("\\")
-            if not line.rstrip().endswith("\\"):
-                yield number, pending
-                pending = ""
 
 
 ALL = [pytest.param(text, id=f"{page.relative_to(ROOT)}:{number}") for page in PAGES for number, text in commands(page)]
