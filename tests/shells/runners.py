@@ -72,17 +72,17 @@ SHELLS = {
             "setenv {name} ${value}:q",
             "unsetenv {name}",
         ),
-        Shell(
+        Shell(  # without $[...] xonsh parses the whole script once more for each line that is no Python
             "xonsh",
             ("xonsh", "--no-rc"),
             "xsh",
             "data",
-            "source @({path})",
+            "$[source @({path})]",
             '${name} = "{value}"',
             "${name} = ${value}",
             "del ${name}",
             '$T_ETC + "/{path}"',
-            "env -0 > @($T_HERE + '/{step}')",
+            "$[env -0 > @($T_HERE + '/{step}')]",
         ),
         Shell(
             "nushell",
