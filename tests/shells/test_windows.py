@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import tree_sitter_batch
 import tree_sitter_powershell
+from rattler.platform import Subdir
+from rattler.shell import ActivationVariables, activate
+from rattler.shell import Shell as Kind
 from tree_sitter import Language, Node, Parser
 
 from maintain.lib.paths import RUNTIME
@@ -32,7 +35,7 @@ STEPS = r"""
 @echo off
 {env}
 set > "{here}\0"
-call "{prefix}\etc\conda\activate.d\{name}.bat"
+{activate}
 if not "%ERRORLEVEL%"=="0" echo activation left ERRORLEVEL %ERRORLEVEL%
 set > "{here}\1"
 call "{prefix}\etc\conda\activate.d\{name}.bat"
@@ -56,8 +59,15 @@ def environment(case: cases.Case) -> dict[str, str]:
     return {name: windows(value) for name, value in env.items()}
 
 
+def generated(prefix: Path) -> str:
+    """The script that rattler makes for activating ``prefix``, but for ``chcp``, which wine cannot do."""
+    script = activate(prefix, ActivationVariables(None, []), Kind.cmd_exe, Subdir("win-64")).script
+    lines = script.replace(str(prefix), windows(str(prefix))).splitlines()
+    return "\n".join(line for line in lines if not line.startswith("@chcp"))
+
+
 def steps(case: cases.Case) -> Path:
-    """The batch file for one case, which writes the environment down at each step."""
+    """The batch file for one case, which writes the environment down at each step; rattler's script activates."""
     here = case.place / "run"
     here.mkdir()
     meanwhile = case.row.get("meanwhile", {}).items()
@@ -65,6 +75,7 @@ def steps(case: cases.Case) -> Path:
         name=NAME,
         here=windows(str(here)),
         prefix=windows(str(case.prefix)),
+        activate=generated(case.prefix),
         env="\n".join(f'set "{name}={value}"' for name, value in environment(case).items()),
         changes="\n".join(f'set "{name}={"" if value == "-" else value}"' for name, value in meanwhile),
     )
@@ -145,6 +156,34 @@ def test_stale(change: str, wine_starts: None, tmp_path: Path) -> None:
     while starts(case.prefix) == 0 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert starts(case.prefix) > 0, said
+
+
+OPENSSL = (
+    '@if not defined SSL_CERT_FILE set "__CONDA_OPENSSL_CERT_FILE_SET=1"',
+    '@if "%__CONDA_OPENSSL_CERT_FILE_SET%"=="1" set "SSL_CERT_FILE=openssl\'s own"',
+    '@if "%__CONDA_OPENSSL_CERT_FILE_SET%"=="1" set "SSL_CERT_FILE="',
+    '@set "__CONDA_OPENSSL_CERT_FILE_SET="',
+)
+"""What openssl_activate-win.bat and openssl_deactivate-win.bat of conda-forge do, two lines each."""
+
+
+@pytest.mark.parametrize("site", ["CA_FILE={corp}", "TELEMETRY=off"])
+def test_beside_openssl(site: str, wine_starts: None, tmp_path: Path) -> None:
+    """conda deactivates in descending order, rattler in ascending: both leave nothing; our bundle comes first."""
+    case = cases.lay_out({"site": site}, tmp_path / "case", prepare=False, name="pre fix")
+    variables = environment(case)
+    wine.prepare([("oem", variables)])
+    wine.write(tmp_path / "openssl-on.bat", OPENSSL[:2])
+    wine.write(tmp_path / "openssl-off.bat", OPENSSL[2:])
+    lines = ["@echo off", *(f'set "{name}={value}"' for name, value in variables.items()), "set > before.txt"]
+    on, off = (f'call "{windows(str(script))}.bat"' for script in SCRIPTS)
+    for order in ([off, "call openssl-off.bat"], ["call openssl-off.bat", off]):
+        lines += [on, "call openssl-on.bat", "set > active.txt", *order, "set >> after.txt"]
+    wine.write(tmp_path / "all.bat", lines)
+    assert wine.run(tmp_path / "all.bat") == ""
+    own = "openssl's own" if case.bundle is None else windows(str(case.bundle))
+    assert wine.dump(tmp_path / "active.txt")["SSL_CERT_FILE"] == own
+    assert (tmp_path / "after.txt").read_text() == (tmp_path / "before.txt").read_text() * 2
 
 
 def errors(node: Node) -> list[str]:
