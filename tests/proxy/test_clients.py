@@ -48,7 +48,7 @@ CLIENTS = {
     "requests": ("python", "-c", "import requests, sys; requests.get(sys.argv[1]).raise_for_status()", "{files}/"),
     "httpx": ("python", "-c", "import httpx, sys; httpx.get(sys.argv[1]).raise_for_status()", "{files}/"),
     "urllib": ("python", "-c", "import urllib.request, sys; urllib.request.urlopen(sys.argv[1])", "{files}/"),
-    "pip": (PYTHON, "-m", "pip", "index", "versions", "tiny", "--index-url", "{files}/index"),
+    "pip": (PYTHON, "-m", "pip", "index", "versions", "tiny", "--retries=0", "--index-url", "{files}/index"),
 }
 
 
@@ -59,7 +59,7 @@ def words(world: World, name: str) -> list[str]:
 
 @pytest.mark.parametrize("name", CLIENTS)
 def test_client(name: str, world: World, prefix: Path) -> None:
-    """It fails with nothing activated, without the CA and without the proxy, and works after activation alone."""
+    """It fails with nothing activated or a piece missing or wrong, and works after activation alone."""
     command = words(world, name)
     if name in ("curl", "git") and shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
@@ -68,10 +68,17 @@ def test_client(name: str, world: World, prefix: Path) -> None:
         and subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode
     ):
         pytest.skip("no pip here")
-    whole = world.settings(GIT if name == "git" else SPECIAL)
-    assert world.client(prefix, None, *command).returncode != 0
-    for settings in (whole.replace(f"CA_FILE={world.ca}", ""), world.settings(None)):
-        assert world.client(prefix, settings, *command).returncode != 0
+    user = GIT if name == "git" else SPECIAL
+    whole = world.settings(user)
+    lacking = {
+        "no activation": None,
+        "no CA": whole.replace(f"CA_FILE={world.ca}", ""),
+        "wrong CA": world.settings(user, ca=world.other_ca),
+        "no proxy": world.settings(None),
+        "bad password": world.settings((user[0], "wrong")),
+    }
+    for piece, settings in lacking.items():
+        assert world.client(prefix, settings, *command).returncode != 0, piece
     done = world.client(prefix, whole, *command)
     assert done.returncode == 0, done.stderr
 

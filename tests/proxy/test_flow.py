@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import trustme
 
 from maintain.lib.server import FLOW, TASKS
 from proxy import world as world_module
@@ -68,21 +67,35 @@ def test_without_activation_task_runs_are_lost(world: World, prefix: Path, line:
     assert "407" in said
 
 
+QUICK = {"PREFECT_CLIENT_MAX_RETRIES": "0", "PREFECT_API_REQUEST_TIMEOUT": "5"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", ["no CA", "wrong CA", "no proxy", "bad password"])
-def test_each_piece_is_needed(world: World, prefix: Path, line: str, piece: str, tmp_path: Path) -> None:
+def test_each_piece_is_needed(world: World, prefix: Path, piece: str) -> None:
     """Without one piece the flow fails, and says so."""
-    if line != "3":
-        pytest.skip("the pieces are the same for every line; 2.x retries for minutes")
-    other = tmp_path / "other.pem"
-    trustme.CA().cert_pem.write_to_path(other)
     settings, symptom = {
         "no CA": (world.settings().replace(f"CA_FILE={world.ca}", ""), "CERTIFICATE_VERIFY_FAILED"),
-        "wrong CA": (world.settings(ca=other), "CERTIFICATE_VERIFY_FAILED"),
+        "wrong CA": (world.settings(ca=world.other_ca), "CERTIFICATE_VERIFY_FAILED"),
         "no proxy": (world.settings(None), "not known"),
         "bad password": (world.settings(("plain", "wrong")), "407"),
     }[piece]
-    code, found, said = flow(world, prefix, settings)
+    code, found, said = flow(world, prefix, settings, **QUICK)
     assert code != 0
     assert found == 0
     assert symptom in said or "Temporary failure in name resolution" in said
+
+
+@pytest.mark.slow
+def test_loopback_is_needed(world: World, prefix: Path, line: str) -> None:
+    """Prefect 3's own server on loopback: out of reach with a bare HTTP_PROXY, reached after activation."""
+    if line != "3":
+        pytest.skip(f"without PREFECT_API_URL Prefect {line} has its server in the same process")
+    seconds = "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"
+    command = ("python", str(FLOW))
+    proxy = f"http://{PLAIN[0]}:{PLAIN[1]}@{world.proxy}"
+    before = world.client(prefix, None, *command, env={seconds: "4", "HTTP_PROXY": proxy, "HTTPS_PROXY": proxy})
+    assert before.returncode != 0
+    assert "503 Service Unavailable' for url 'http://127.0.0.1:" in before.stderr
+    after = world.client(prefix, f"ALL_PROXY={proxy}", *command, env={seconds: "90"})
+    assert after.returncode == 0, after.stderr

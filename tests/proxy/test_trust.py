@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shutil
 import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,10 +39,10 @@ def prefix(tmp_path: Path) -> Path:
     return make_prefix(tmp_path / "prefix", roots=str(roots))
 
 
-def command(prefix: Path, *words: str | Path, code: int = 0) -> Done:
-    """Run prefect-env for ``prefix`` in a home of its own."""
+def command(prefix: Path, *words: str | Path, code: int = 0, before: Sequence[str] = ()) -> Done:
+    """Run prefect-env for ``prefix`` in a home of its own; ``before`` stands before the command."""
     env = {"HOME": str(prefix.parent), "CONDA_PREFIX": str(prefix), "PYTHONPATH": str(RUNTIME), "PATH": "/usr/bin:/bin"}
-    return run([sys.executable, "-m", "prefect_env", *words], env=env, code=code)
+    return run([*before, sys.executable, "-m", "prefect_env", *words], env=env, code=code)
 
 
 def certificate(
@@ -121,6 +123,25 @@ def test_not_there(prefix: Path) -> None:
     for words in (("add", "/nonexistent.pem"), ("add", "/"), ("remove", "nothing"), ("add",), ("add", "x", "--system")):
         done = command(prefix, "trust", *words, code=2)
         assert done.stderr.startswith(("error: ", "Usage: "))
+
+
+def test_unreadable(prefix: Path, tmp_path: Path) -> None:
+    """A CA file that may not be read is named, by ``trust add`` as by an activation, which takes the rest."""
+    site = prefix / "etc/prefect-env/site.d"
+    secret, good = tmp_path / "secret.pem", tmp_path / "good.pem"
+    for file in (secret, good):
+        trustme.CA().cert_pem.write_to_path(file)
+    secret.chmod(0)
+    (site / "10.conf").write_text(f"CA_FILE={secret}\nCA_FILE={good}\n")
+    denied = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    if denied and shutil.which(denied[0]) is None:
+        pytest.skip("root reads every file, and setpriv is not installed")
+    done = command(prefix, "trust", "add", secret, code=2, before=denied)
+    assert f"{secret}' is not readable" in done.stderr
+    shown = json.loads(command(prefix, "show", "--json", before=denied).stdout)
+    assert shown["warnings"] == [f"{site}/10.conf:1: {secret}: Permission denied; not in the CA bundle"]
+    bundled = bundle.certificates(Path(shown["variables"]["SSL_CERT_FILE"]["value"]))
+    assert bundled[1:] == bundle.certificates(good)
 
 
 @contextmanager
@@ -204,14 +225,16 @@ def test_verify_says_what_is_wrong(kind: str, why: str, prefix: Path, tmp_path: 
 
 
 def test_2000_certificates(prefix: Path, tmp_path: Path) -> None:
-    """A large bundle is merged whole, each certificate once."""
+    """A large bundle is merged whole, each certificate once, and OpenSSL takes it all."""
     pem, _ = certificate("one")
     der = ssl.PEM_cert_to_DER_cert(pem.decode())
     many = [der[:-2] + number.to_bytes(2, "big") for number in range(2000)]  # merged as bytes, signatures don't matter
     (tmp_path / "many.pem").write_bytes(b"".join(bundle.pem(one) for one in many * 2))
     (prefix / "etc/prefect-env/site.d/10.conf").write_text(f"CA_FILE={tmp_path}/many.pem")
     shown = json.loads(command(prefix, "show", "--json").stdout)
-    assert bundle.certificates(Path(shown["variables"]["CURL_CA_BUNDLE"]["value"]))[1:] == many
+    merged = Path(shown["variables"]["CURL_CA_BUNDLE"]["value"])
+    assert bundle.certificates(merged)[1:] == many
+    assert ssl.create_default_context(cafile=str(merged)).cert_store_stats()["x509"] == 2001
 
 
 def test_proxy_set_show_unset(prefix: Path, tmp_path: Path) -> None:

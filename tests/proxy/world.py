@@ -78,7 +78,10 @@ http {{
 
 @dataclass
 class World:
-    """``api``: the server's address for the client; ``proxy``: squid's; ``log``: what that notes; ``ca``: the root."""
+    """``api``: the server's address for the client; ``proxy``: squid's; ``log``: what that notes; ``ca``: the root.
+
+    ``other_ca`` is a CA that signed nothing.
+    """
 
     home: Path
     log: Path
@@ -86,6 +89,7 @@ class World:
     proxy: str
     api: str
     ca: Path
+    other_ca: Path
     server: Server
 
     def settings(self, user: tuple[str, str] | None = PLAIN, *, ca: Path | None = None) -> str:
@@ -201,6 +205,7 @@ def world(home: Path, prefix: Path) -> Iterator[World]:
         ):
             subprocess.run(line.split(), check=True, capture_output=True)
         ca = certificates(home)
+        trustme.CA().cert_pem.write_to_path(home / "other.pem")
         server = stack.enter_context(running(prefix, home / "server"))
         ports = {"squid": free_port(), "nginx": free_port()}
         # squid gives up root, and pytest closes its own folders to others
@@ -225,5 +230,6 @@ def world(home: Path, prefix: Path) -> Iterator[World]:
             f"{gateway}:{ports['squid']}",
             f"https://{HOST}:{ports['nginx']}/api",
             ca,
+            home / "other.pem",
             server,
         )
