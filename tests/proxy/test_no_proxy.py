@@ -14,8 +14,8 @@ from maintain.lib.server import free_port
 from prefect_env import proxies
 from support.prefixes import line_prefix
 
-WRITTEN = "*.corp, .net 10.1.2.0/30 [fd00::1] http://api.example/x,host.example"
-DIRECT = ("a.corp", "b.a.corp", "corp", "a.net", "10.1.2.3", "api.example", "host.example", "localhost", "127.0.0.1")
+WRITTEN = "*.corp, .test 10.1.2.0/30 [fd00::1] http://api.example/x,host.example"
+DIRECT = ("a.corp", "b.a.corp", "corp", "a.test", "10.1.2.3", "api.example", "host.example", "localhost", "127.0.0.1")
 PROXIED = ("xcorp", "10.1.2.4", "other.example")
 
 IN_PYTHON = """
@@ -55,7 +55,7 @@ def test_python_clients(environment: dict[str, str]) -> None:
     """httpx, websockets and requests, as line 3 has them."""
     prefix = line_prefix("3")
     hosts = [*DIRECT, "[::1]", "[fd00::1]", *PROXIED]
-    command = [prefix / "bin/python", "-c", IN_PYTHON, json.dumps(hosts)]
+    command = [str(prefix / "bin/python"), "-c", IN_PYTHON, json.dumps(hosts)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     for host, answers in json.loads(done.stdout).items():
         assert set(answers.values()) == {host not in PROXIED}, (host, answers)

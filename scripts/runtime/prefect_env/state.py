@@ -108,8 +108,11 @@ def _mine(path: Path) -> None:
             raise PermissionError(errno.EACCES, "not yours alone", str(path))
 
 
-def prepare(prefix: str, environ: Mapping[str, str], home: Path) -> effective.Plan:
-    """The plan for activating ``prefix`` with its CA bundle written, in the prefix or in ``home``. Raises OSError."""
+def prepare(prefix: str, environ: Mapping[str, str], home: Path, form: str | None = None) -> effective.Plan:
+    """The plan for activating ``prefix`` with its CA bundle written, in the prefix or in ``home``. Raises OSError.
+
+    Without a ``form`` what is said is for the host's usual shell.
+    """
     plan = effective.plan(Path(prefix), environ)
     if plan.ca_sources or plan.ca_system:
         names = [str(path) for path, _ in plan.ca_sources] + ["system"] * plan.ca_system
@@ -117,6 +120,11 @@ def prepare(prefix: str, environ: Mapping[str, str], home: Path) -> effective.Pl
         plan.warnings += bundle.write(target, plan.ca_sources, windows_store=plan.ca_system)
         plan.watched.append(target)
         effective.use_bundle(plan, environ, str(target))
+    for name, (value, _) in list(plan.variables.items()):
+        problem = _problem(value or "", environ.get(name, ""), form or ("oem" if effective.WINDOWS else "data"))
+        if problem:
+            plan.warnings.append(f"{name} {problem}; left as it is")
+            del plan.variables[name]
     return plan
 
 
@@ -128,7 +136,7 @@ def records(
     ``environ`` is the user's own, ``home`` the folder of the state, ``form`` what it is for. Raises OSError.
     """
     encoding = _encoding(form)
-    plan = prepare(prefix, environ, home)
+    plan = prepare(prefix, environ, home, form)
     conditions = [("user", name, _was(name, environ)) for name in (*effective.MANAGED, *effective.READ)]
     conditions += [_watch(path, home) for path in dict.fromkeys(plan.watched) if _visible(path)]
     # A line feed in a variable, say, cannot be written down as one record: such an environment is worked out each time.
@@ -136,10 +144,6 @@ def records(
         conditions = [NEVER]
     actions: list[Record] = [("set", MARKER, "1")] if plan.variables else []
     for name, (value, _) in plan.variables.items():
-        problem = _problem(value or "", environ.get(name, ""), form)
-        if problem:
-            plan.warnings.append(f"{name} {problem}; left as it is")
-            continue
         if name in environ:
             actions.append(("set", OLD + name, _was(name, environ)))
         actions.append(("set", SET + name, "-" if value is None else "+" + value))
