@@ -42,6 +42,7 @@ def rows() -> list[Row]:
         def clean() -> None:
             for path in (ours, theirs):
                 shutil.rmtree(path, ignore_errors=True)
+            os.sync()  # neither side pays for what the disk still does for the other
 
         def version(prefix: Path) -> None:
             # Not bin/prefect: conda-pack makes its first line one that needs activation.
