@@ -18,6 +18,9 @@ from maintain.lib.measure import Row, alternate
 from maintain.lib.paths import RUNTIME
 
 ROUNDS = 60
+SLOW = {"xonsh": 10}
+"""Rounds of a shell that takes a quarter of a second to start."""
+
 SET = 'export PATH="$CONDA_PREFIX/bin:$PATH" CONDA_SHLVL=1'
 SHELLS = {
     "bash": (["bash", "--norc", "-c"], "sh", "sh", SET, ". ", 1.5),
@@ -32,6 +35,15 @@ SHELLS = {
         2.0,
     ),
     "tcsh": (["tcsh", "-f", "-c"], "csh", "csh", 'setenv PATH "$CONDA_PREFIX/bin:$PATH"', "source ", 2.0),
+    "xonsh": (["xonsh", "--no-rc", "-c"], "xsh", "data", "$PATH.insert(0, $CONDA_PREFIX + '/bin')", "source ", 2.0),
+    "nushell": (
+        ["nu", "--no-config-file", "-c"],
+        "nu",
+        "nu",
+        "$env.PATH = ($env.PATH | prepend ($env.CONDA_PREFIX + '/bin'))",
+        "source-env ",
+        2.0,
+    ),
 }
 """Name: command, our script's extension, the state's format, what activation does anyway, the source command, aim."""
 
@@ -71,10 +83,10 @@ def _row(name: str, env: dict[str, str]) -> Row:
     command, extension, form, before, source, aim = SHELLS[name]
     state = [sys.executable, "-m", "prefect_env.state", form]
     subprocess.run(state, env={**env, "PYTHONPATH": str(RUNTIME)}, check=True, stdout=subprocess.DEVNULL)
-    script = f'{source}"$CONDA_PREFIX/etc/conda/activate.d/00_prefect-env.{extension}"'
+    script = f'{source}"{env["CONDA_PREFIX"]}/etc/conda/activate.d/00_prefect-env.{extension}"'
 
     def timed(code: str) -> Callable[[], object]:
         return lambda: subprocess.run([*command, code], env=env, check=True, stdout=subprocess.DEVNULL)
 
-    ours, theirs = alternate(timed(f"{before}; {script}"), timed(before), rounds=ROUNDS)
+    ours, theirs = alternate(timed(f"{before}; {script}"), timed(before), rounds=SLOW.get(name, ROUNDS))
     return Row(f"activate in {name}", ours * 1000, "an empty environment", theirs * 1000, "ms", aim)

@@ -19,10 +19,16 @@ export-env {
   let code = "import sys; sys.path.append(sys.argv.pop(2)); from prefect_env.state import main; main()"
 
   # nushell takes HTTP_PROXY and http_proxy for one variable: the name it knows it by
-  def known [name: string] {
-    $env | columns | where {|column| $column =~ ("(?i)^" + $name + "$") } | get --optional 0 | default $name
+  let names = ($env | columns)
+  def known [names: list<string>, name: string] {
+    if not ($name | str ends-with "_proxy") { return $name }
+    $names | where {|one| $one =~ ("(?i)^" + $name + "$") } | get --optional 0 | default $name
   }
-  def date [path: string] { if ($path | path exists) { (ls --directory ($path | path expand)).0.modified } }
+  # one ls for all, since each takes milliseconds; without one of them there is no date
+  def dates [paths: list<string>] {
+    if ($paths | is-empty) or not ($paths | all {|path| $path | path exists }) { return [] }
+    ls --directory ...($paths | each {|path| $path | path expand }) | get modified
+  }
   def records [path: string] {
     open --raw $path | decode utf-8 | split row "\n" | where $it != "" | each {|line| $line | split row --number 3 " " }
   }
@@ -30,17 +36,18 @@ export-env {
   mut state = $"($cache)/prefixes($below)/state.nu"
   mut rows = if ($state | path exists) { records $state } else { [] }
   let stamps = ($state | path dirname)
+  let files = ($rows | where $it.0 == "file")
+  let then = (dates ($files | each {|row| $stamps | path join $row.1 }))
   let fresh = ($rows | is-not-empty) and ($rows | all {|row|
     match $row.0 {
       "user" => {
-        let now = ($env | get --optional (known $row.1))
+        let now = ($env | get --optional (known $names $row.1))
         $row.2 == (if $now == null { "" } else { "+" + $now })
       }
-      "file" => { (date $row.2) != null and (date $row.2) == (date ($stamps | path join $row.1)) }
       "none" => { not ($row.2 | path exists) }
       _ => true
     }
-  })
+  }) and (($then | is-not-empty) and $then == (dates ($files | each {|row| $row.2 })))
   if not $fresh {
     $rows = if ($python | path exists) {
       let run = (do { ^$python -I -c $code nu ($here | path dirname) } | complete)
@@ -50,8 +57,8 @@ export-env {
   }
   for row in $rows {
     match $row.0 {
-      "set" => { load-env {(known $row.1): $row.2} }
-      "unset" => { hide-env (known $row.1) }
+      "set" => { load-env {(known $names $row.1): $row.2} }
+      "unset" => { hide-env (known $names $row.1) }
       "warn" => { print --stderr $"prefect-env: ($row.2)" }
       _ => {}
     }
