@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import pty
 import shutil
 import socket
 import ssl
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -39,9 +40,19 @@ def prefix(tmp_path: Path) -> Path:
     return make_prefix(tmp_path / "prefix", roots=str(roots))
 
 
+def environment(prefix: Path) -> dict[str, str]:
+    """The variables of a user whose home is beside ``prefix``."""
+    return {
+        "HOME": str(prefix.parent),
+        "CONDA_PREFIX": str(prefix),
+        "PYTHONPATH": str(RUNTIME),
+        "PATH": "/usr/bin:/bin",
+    }
+
+
 def command(prefix: Path, *words: str | Path, code: int = 0, before: Sequence[str] = ()) -> Done:
     """Run prefect-env for ``prefix`` in a home of its own; ``before`` stands before the command."""
-    env = {"HOME": str(prefix.parent), "CONDA_PREFIX": str(prefix), "PYTHONPATH": str(RUNTIME), "PATH": "/usr/bin:/bin"}
+    env = environment(prefix)
     return run([*before, sys.executable, "-m", "prefect_env", *words], env=env, code=code)
 
 
@@ -253,6 +264,26 @@ def test_proxy_set_show_unset(prefix: Path, tmp_path: Path) -> None:
     command(prefix, "proxy", "unset")
     assert file.read_text() == "# mine\nTELEMETRY=off\n"
     assert file.stat().st_mode & 0o777 == 0o644, "an existing file keeps its mode"
+
+
+def test_ask_password(prefix: Path, tmp_path: Path) -> None:
+    """The password is asked for on the terminal, not shown, and written so that each client finds it again."""
+    password = "p@ss %41:w!"
+    words = ["proxy", "set", "http://me@proxy.corp:3128", "--ask-password"]
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(sys.executable, [sys.executable, "-m", "prefect_env", *words], environment(prefix))
+    said = b""
+    with suppress(OSError):  # the end of a terminal
+        while chunk := os.read(terminal, 1024):
+            said += chunk
+            if said.endswith(b"Password: "):
+                os.write(terminal, f"{password}\n".encode())
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, said
+    assert b"p@ss" not in said
+    text = (tmp_path / ".config/prefect-env/prefect-env.conf").read_text().splitlines()
+    written = next(line for line in text if line.startswith(("ALL_PROXY=", "HTTPS_PROXY=")))
+    assert proxies.parse_proxy(written.partition("=")[2]).password == password
 
 
 def test_new_settings_file_is_private(prefix: Path, tmp_path: Path) -> None:
