@@ -113,7 +113,7 @@ def lay_out(payloads: Iterable[str], place: Path, names: tuple[Callable[[str], s
     for number, payload in enumerate(payloads):
         prefix, folder, file = (name(payload) for name in names)
         one = Hostile(
-            payload, place / f"{number}{prefix}", place / f"user{number}{folder}", place / f"project{number}{folder}"
+            payload, place / f"{number}-{prefix}", place / f"user{number}-{folder}", place / f"project{number}-{folder}"
         )
         make_prefix(one.prefix, roots=made.path("root"), websockets=16)
         site = one.prefix / "etc/prefect-env/site.d"
