@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus, unquote
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from doctor.conftest import Subject
@@ -163,6 +163,7 @@ def test_only_the_end_of_a_long_log_is_taken(subject: Subject) -> None:
     assert (log[0], log[-1]) == ("line 99800", "line 99999")
 
 
+@example("000%00")
 @settings(max_examples=150, deadline=None)
 @given(
     st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=4, max_size=24).filter(

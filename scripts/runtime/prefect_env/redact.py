@@ -125,7 +125,8 @@ def _plain(value: str) -> bool:
 def written(secret: str) -> set[str]:
     """The forms in which ``secret`` may be written: encoded for URLs, JSON, HTML and basic authentication."""
     found = set()
-    for plain in {secret, unquote(secret), unquote_plus(secret), secret.strip("\"' "), *secret.splitlines()}:
+    once = unquote(secret)  # and git decodes a second time
+    for plain in {secret, once, unquote(once), unquote_plus(secret), secret.strip("\"' "), *secret.splitlines()}:
         forms = {plain, quote(plain), quote(plain, safe=""), quote(plain, safe="!$&'()*+,;=:"), quote_plus(plain)}
         forms |= {quote(form, safe="") for form in forms}
         forms |= {json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1]}
