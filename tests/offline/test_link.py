@@ -12,13 +12,10 @@ from typing import Any
 
 import pytest
 import rattler
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from install import dummies
 from maintain.bundle.engine import decompress
 from maintain.bundle.link import PackageError, Place, link, relocate, shebang
-from maintain.bundle.untar import untar
 from support.commands import run
 
 OLD = dummies.PLACEHOLDER
@@ -82,45 +79,6 @@ def test_old_packages_and_links(tmp_path: Path) -> None:
     for name in record["files"]:
         assert run([tmp_path / "env" / name]).stdout == f"{tmp_path / 'env'}\n"
     assert (tmp_path / "env/bin/run").stat().st_mtime == 1_500_000_000, "byte code names its source's time"
-
-
-NAMES = st.text("ab\u00fc/", min_size=1, max_size=300).map(lambda name: f"x{name}x".replace("//", "/"))
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT]),
-    st.lists(st.tuples(NAMES, st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE]), NAMES), max_size=6),
-    st.integers(0, 2000),
-    st.floats(0, 2e9),
-)
-def test_what_tarfile_writes(form: int, listed: list[tuple[str, bytes, str]], size: int, mtime: float) -> None:
-    raw = io.BytesIO()
-    wanted: list[tuple[object, ...]] = []
-    with tarfile.open(fileobj=raw, mode="w", format=form, pax_headers={"comment": "for all"}) as archive:
-        for name, kind, target in listed:
-            one = member(name, kind, target if kind == tarfile.SYMTYPE else "")
-            one.size, one.mtime = size if kind == tarfile.REGTYPE else 0, mtime
-            archive.addfile(one, io.BytesIO(b"x" * one.size))
-            time = mtime if form == tarfile.PAX_FORMAT else int(mtime)
-            wanted.append((name, kind, one.linkname, one.size, round(time, 3), True))
-    found: list[tuple[object, ...]] = []
-    for got in untar(io.BytesIO(raw.getvalue())):
-        size_read = len(got.read(7)) + len(got.read()) if len(found) % 2 else got.left
-        found.append((got.name, got.kind, got.link, size_read, round(got.mtime, 3), got.executable))
-    assert found == wanted
-
-
-@given(st.integers(513, 2047))
-def test_a_cut_tar(at: int) -> None:
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        one = member("one")
-        one.size = 512
-        archive.addfile(one, io.BytesIO(bytes(512)))
-        archive.addfile(one, io.BytesIO(bytes(512)))
-    with pytest.raises(EOFError):
-        list(untar(io.BytesIO(raw.getvalue()[: at if at != 1024 else 1025])))
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,7 @@ from pathlib import Path
 import zstandard
 
 from maintain.bundle import engine, pyc
-from maintain.bundle.link import Json, Place, parts, site
-from maintain.bundle.untar import untar
+from maintain.bundle.link import Json, Place, parts, site, untar
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write
 from maintain.lib.paths import cache_dir
@@ -105,10 +104,12 @@ def _make(python: Path, place: Place, archive: Path, record: Json) -> bytes:
         entries = [path | {"_path": targets[name]} for name, path in paths.items()]
         described = {"files": [*targets.values()], "paths_data": {"paths": entries}}
         wanted = pyc.portable(described, place.python, windows=place.windows)
-        for member in untar(files):
-            target = targets.get(member.name.removeprefix("./"), "")
-            if target in wanted and member.file:
-                sources[target] = (int(member.mtime), member.read())
+        with untar(files) as members:
+            for member in members:
+                target = targets.get(member.name.removeprefix("./"), "")
+                data = members.extractfile(member) if target in wanted and member.isfile() else None
+                if data:
+                    sources[target] = (int(member.mtime), data.read())
     feed = b"".join(b"%d %d %b\n%b" % (time, len(data), path.encode(), data) for path, (time, data) in sources.items())
     command = [str(python), "-I", "-S", "-W", "ignore", "-c", _WORKER]
     try:

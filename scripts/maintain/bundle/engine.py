@@ -18,7 +18,6 @@ from typing import BinaryIO, cast
 import zstandard
 
 from maintain.bundle.link import parts
-from maintain.bundle.untar import untar
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import ROOT
 
@@ -52,7 +51,6 @@ MODULES = (
     "maintain/bundle/parallel.py",
     "maintain/bundle/pyc.py",
     "maintain/bundle/target.py",
-    "maintain/bundle/untar.py",
     "maintain/bundle/zstd.py",
     "maintain/install/bytecode.py",
     "maintain/install/conda_meta.py",
@@ -97,17 +95,19 @@ def decompress(stream: BinaryIO) -> BinaryIO:
 def _copy(archive: Path, pattern: re.Pattern[str], target: tarfile.TarFile) -> None:
     with archive.open("rb") as stream:
         _, files = parts(stream, decompress, conda=archive.suffix == ".conda")
-        for member in untar(files):
-            if pattern.fullmatch(member.name):
-                link = member.link if member.kind == b"2" else None
-                if member.kind == b"1":
-                    link = posixpath.relpath(member.link, posixpath.dirname(member.name))
-                _add(target, member.name, member.read(), link=link, executable=member.executable)
+        with tarfile.open(fileobj=files, mode="r|") as members:
+            for member in members:
+                if pattern.fullmatch(member.name):
+                    source = members.extractfile(member) if member.isfile() else None
+                    link = member.linkname if member.issym() else None
+                    if member.islnk():
+                        link = posixpath.relpath(member.linkname, posixpath.dirname(member.name))
+                    _add(target, member.name, source.read() if source else b"", link=link, mode=member.mode)
 
 
-def _add(target: tarfile.TarFile, name: str, data: bytes, *, link: str | None = None, executable: bool = False) -> None:
+def _add(target: tarfile.TarFile, name: str, data: bytes, *, link: str | None = None, mode: int = 0o644) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mode = len(data), 0o755 if executable else 0o644
+    member.size, member.mode = len(data), 0o755 if mode & 0o100 else 0o644
     if link is not None:
         member.type, member.linkname = tarfile.SYMTYPE, link
     target.addfile(member, io.BytesIO(data))

@@ -14,14 +14,14 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-
-from maintain.bundle.untar import Member, untar
 
 Json = dict[str, Any]
 Decompress = Callable[[BinaryIO], BinaryIO]
@@ -70,8 +70,9 @@ def link(
         info, files = parts(archive, decompress, conda=name.endswith(".conda"))
         described = {path["_path"]: path for path in json.loads(info["info/paths.json"])["paths"]}
         noarch = json.loads(info.get("info/link.json", b"{}")).get("noarch", {})
-        paths = _unpack(untar(files), described, place, modules, python=noarch.get("type") == "python")
-    except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with untar(files) as members:
+            paths = _unpack(members, described, place, modules, python=noarch.get("type") == "python")
+    except (KeyError, ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
         raise PackageError(f"{name}: {error!r}") from error
     for entry in noarch.get("entry_points", ()):
         paths.append(_entry_point(entry, place))
@@ -93,15 +94,28 @@ def parts(archive: BinaryIO, decompress: Decompress, *, conda: bool) -> tuple[di
         info, files = (decompress(cast(BinaryIO, outer.open(parts[kind]))) for kind in ("info", "pkg"))
     else:
         info = cast(BinaryIO, bz2.BZ2File(archive))
-    found = {member.name: member.read() for member in untar(info) if member.name in _INFO}
+    with untar(info) as members:
+        found = {member.name: _data(members, member) for member in members if member.name in _INFO}
     if not conda:
         archive.seek(0)
         files = cast(BinaryIO, bz2.BZ2File(archive))
     return found, files
 
 
+@contextmanager
+def untar(stream: BinaryIO) -> Iterator[tarfile.TarFile]:
+    """The members of a tar in their order, without seeking."""
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 17) as members:
+        yield members
+
+
+def _data(members: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = members.extractfile(member)
+    return stream.read() if stream else b""
+
+
 def _unpack(
-    members: Iterable[Member],
+    members: tarfile.TarFile,
     described: dict[str, Json],
     place: Place,
     modules: dict[str, bytes] | None,
@@ -115,7 +129,7 @@ def _unpack(
     for member in members:
         name = member.name.removeprefix("./")
         path = described.get(name)
-        if path is None or member.kind == b"5":
+        if path is None or member.isdir():
             continue  # info/ of a .tar.bz2; folders are made for what is in them
         missing.discard(name)
         if name.startswith("/") or "\\" in name or ".." in name.split("/"):
@@ -128,10 +142,10 @@ def _unpack(
             made.add(folder)
         entry = {key: value for key, value in path.items() if key in ("path_type", "sha256", "size_in_bytes")}
         try:
-            data = _place(full, member, path, place, entry, python=python)
+            data = _place(full, members, member, path, place, entry, python=python)
         except FileExistsError:  # two packages with one file: the later one stays, as with conda
             os.unlink(full)  # noqa: PTH108
-            data = _place(full, member, path, place, entry, python=python)
+            data = _place(full, members, member, path, place, entry, python=python)
         if modules is not None and data is not None:
             modules[target] = data
         paths.append({"_path": target, **entry})
@@ -140,15 +154,17 @@ def _unpack(
     return paths
 
 
-def _place(full: str, member: Member, path: Json, place: Place, entry: Json, *, python: bool) -> bytes | None:
+def _place(
+    full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: Json, place: Place, entry: Json, *, python: bool
+) -> bytes | None:
     """Write one member; returns the content of a Python file."""
-    if member.kind == b"2":
-        os.symlink(member.link, full)  # noqa: PTH211
-    elif member.kind == b"1":  # to an earlier member, whose content is relocated already
-        linked = member.link.removeprefix("./")
+    if member.issym():
+        os.symlink(member.linkname, full)  # noqa: PTH211
+    elif member.islnk():  # to an earlier member, whose content is relocated already
+        linked = member.linkname.removeprefix("./")
         os.link(f"{place.folder}/{site(linked, place) if python else linked}", full)
-    elif member.file:
-        return _write(full, member, path, place, entry)
+    elif member.isfile():
+        return _write(full, members, member, path, place, entry)
     else:
         raise PackageError(f"{member.name} is neither file nor link")
     return None
@@ -173,19 +189,24 @@ def make(root: str, folder: str) -> None:
 _real = cache(os.path.realpath)  # of the prefix, for a thousand folders in it
 
 
-def _write(full: str, member: Member, path: Json, place: Place, entry: Json) -> bytes | None:
+def _write(
+    full: str, members: tarfile.TarFile, member: tarfile.TarInfo, path: Json, place: Place, entry: Json
+) -> bytes | None:
     placeholder = path.get("prefix_placeholder")
+    source = members.extractfile(member)
+    if source is None:
+        raise PackageError(f"{member.name} has no content")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(full, flags, 0o777 if member.executable else 0o666)
+    descriptor = os.open(full, flags, 0o777 if member.mode & 0o100 else 0o666)
     try:
-        data = member.read() if placeholder or full.endswith(".py") else b""
+        data = source.read() if placeholder or full.endswith(".py") else b""
         if placeholder:
             mode = path.get("file_mode", "text")
             data = relocate(data, placeholder, place, binary=mode == "binary")
             entry |= {"prefix_placeholder": placeholder, "file_mode": mode}
             entry["sha256_in_prefix"] = hashlib.sha256(data).hexdigest()
         _put(descriptor, data)
-        while chunk := member.read(1 << 20):
+        while chunk := source.read(1 << 20):
             _put(descriptor, chunk)
     finally:
         os.close(descriptor)
