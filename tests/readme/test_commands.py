@@ -13,11 +13,8 @@ from support.commands import run, script
 from support.pages import commands
 from support.standin import standin
 
-PAGES = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not any(part.startswith(".") or part == "node_modules" for part in path.relative_to(ROOT).parts)
-)
+FOLDERS = ("envs", "recipe", "scripts", "tests")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 ELSEWHERE = {"pixi", "conda", "mamba", "micromamba", "conda-build", "rattler-build", "sudo", "pre-commit", "git"}
 """Programs that are the reader's; their commands are checked for the files that they name."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -31,43 +32,46 @@ def rows(channel: Choice, *, with_pip: bool) -> list[Row]:
     pins = RECIPES / "lines" / f"{LINE}.txt"
     found = []
     with tempfile.TemporaryDirectory(prefix="prefect-env-bench-", dir=_scratch()) as scratch:
-        ours, theirs = Path(scratch) / "ours", Path(scratch) / "theirs"
+        numbers = itertools.count()
 
-        def clean() -> None:
-            shutil.rmtree(ours, ignore_errors=True)
-            shutil.rmtree(theirs, ignore_errors=True)
+        def fresh() -> Path:
+            return Path(scratch) / str(next(numbers))
 
-        def install(*options: str) -> None:
-            _run([sys.executable, "-m", "maintain.install", "--quiet", "--line", LINE, "--prefix", str(ours),
+        def install(*options: str) -> Path:
+            prefix = fresh()
+            _run([sys.executable, "-m", "maintain.install", "--quiet", "--line", LINE, "--prefix", str(prefix),
                   "--channel", channel.channel, *options])  # fmt: skip
+            return prefix
 
-        def uv_install(*options: str) -> None:
-            _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(theirs)])
-            _run([uv, "pip", "install", "-q", "--python", str(theirs), "--no-deps", "--require-hashes", "-r", str(pins),
+        def uv_install(*options: str) -> Path:
+            venv = fresh()
+            _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(venv)])
+            _run([uv, "pip", "install", "-q", "--python", str(venv), "--no-deps", "--require-hashes", "-r", str(pins),
                   *options])  # fmt: skip
+            return venv
 
         def pip_install() -> None:
-            _run([sys.executable, "-m", "venv", str(theirs)])
-            _run([str(theirs / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes",
+            venv = fresh()
+            _run([sys.executable, "-m", "venv", str(venv)])
+            _run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes",
                   "-r", str(pins)])  # fmt: skip
 
         say("warming the caches ...")
-        install()
-        uv_install()
+        ours, theirs = install(), uv_install()
         sizes = _size(ours), _size(theirs)
         counts = (
             len(list((ours / "conda-meta").glob("*.json"))),
             len(list(theirs.glob("lib/*/site-packages/*.dist-info"))),
         )
         say("installing in turn ...")
-        plain = alternate(lambda: install("--no-compile"), uv_install, before=clean)
-        compiled = alternate(install, lambda: uv_install("--compile-bytecode"), before=clean)
+        plain = alternate(lambda: install("--no-compile"), uv_install)
+        compiled = alternate(install, lambda: uv_install("--compile-bytecode"))
         found += [
             Row("install, no bytecode", plain[0], "uv venv && uv pip install", plain[1], aim=1.0),
             Row("install, with bytecode", compiled[0], "uv pip install --compile-bytecode", compiled[1], aim=1.0),
         ]
         if with_pip:
-            slow = alternate(install, pip_install, rounds=1, before=clean)
+            slow = alternate(install, pip_install, rounds=1)
             found.append(Row("install, with bytecode", slow[0], "python -m venv && pip install", slow[1], aim=0.1))
         found.append(
             Row(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from maintain.bootstrap import uv_settings
@@ -35,20 +37,19 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=folder) as scratch:
         work = Path(scratch)
         choice = choose(os.environ.get("PREFECT_ENV_CHANNEL"))
-        ours, theirs = work / "ours", work / "theirs"
+        numbers = itertools.count()
         create = [sys.executable, "-m", "maintain.bundle", "create", "--quiet", "--output", str(work / "out")]
         create += ["--stand-in", str(choice.folder)] if choice.stand_in else ["--source", choice.channel]
 
-        def clean() -> None:
-            for path in (ours, theirs):
-                shutil.rmtree(path, ignore_errors=True)
-            os.sync()  # neither side pays for what the disk still does for the other
+        def fresh() -> Path:
+            return work / str(next(numbers))
 
         def version(prefix: Path) -> None:
             # Not bin/prefect: conda-pack makes its first line one that needs activation.
             _run([str(prefix / "bin" / "python"), "-m", "prefect", "version"])
 
         def unpacked(tarball: Path) -> None:
+            theirs = fresh()
             theirs.mkdir()
             _run(["tar", "-xzf", str(tarball), "-C", str(theirs)])
             _run([str(theirs / "bin" / "python"), str(theirs / "bin" / "conda-unpack")])
@@ -67,13 +68,14 @@ def rows() -> list[Row]:
                 rounds=1,
             )
             (installer,) = (work / "out").glob("*.sh")
-            run = ["sh", str(installer), "--batch", "--no-doctor", "--prefix", str(ours), *options]
+            run = ["sh", str(installer), "--batch", "--no-doctor", *options]
 
             def installed(run: list[str] = run) -> None:
-                _run(run)
+                ours = fresh()
+                _run([*run, "--prefix", str(ours)])
                 version(ours)
 
-            both = alternate(installed, lambda tarball=tarball: unpacked(tarball), before=clean)  # type: ignore[misc]
+            both = alternate(installed, lambda tarball=tarball: unpacked(tarball))  # type: ignore[misc]
             sizes = installer.stat().st_size / MIB, tarball.stat().st_size / MIB
             found += [
                 Row(f"pack, {kind}", pack[0], "conda-pack", pack[1]),
@@ -81,25 +83,27 @@ def rows() -> list[Row]:
                 Row(f"file to `prefect version`, {kind}", both[0], "tar, conda-unpack", both[1], aim=1.0),
             ]
             if options:
-                clean()
-                found.append(Row("installer's peak memory", _peak(run), "our limit", LIMIT, "MiB", aim=1.0))
-                found += _beside_uv(uv, work / "wheels", installed, clean, theirs, sizes[0])
+                peak = _peak([*run, "--prefix", str(fresh())])
+                found.append(Row("installer's peak memory", peak, "our limit", LIMIT, "MiB", aim=1.0))
+                found += _beside_uv(uv, work / "wheels", installed, fresh, sizes[0])
         return found
 
 
-def _beside_uv(uv: str, wheels: Path, installed: object, clean: object, theirs: Path, size: float) -> list[Row]:
+def _beside_uv(
+    uv: str, wheels: Path, installed: Callable[[], None], fresh: Callable[[], Path], size: float
+) -> list[Row]:
     """``uv pip install --offline`` of line 3's pins; the host must have Python, which is not in the wheels."""
-    assert callable(installed) and callable(clean)  # noqa: S101 - for the type checker
     _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r", str(PINS), "-d",
           str(wheels)])  # fmt: skip
 
     def by_uv() -> None:
+        theirs = fresh()
         _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(theirs)])
         _run([uv, "pip", "install", "-q", "--offline", "--no-index", "--find-links", str(wheels), "--no-deps",
               "--no-cache", "--python", str(theirs), "-r", str(PINS)])  # fmt: skip
         _run([str(theirs / "bin" / "prefect"), "version"])
 
-    both = alternate(installed, by_uv, before=clean)
+    both = alternate(installed, by_uv)
     weight = sum(path.stat().st_size for path in wheels.iterdir()) / MIB
     return [
         Row("file to `prefect version`, no byte code", both[0], "uv venv, uv pip install --offline", both[1]),
