@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 from maintain.lib.paths import cache_dir
@@ -14,6 +15,15 @@ intercepting proxy needs them to reach its index; the tests of trust clear them 
 
 CACHE = cache_dir()
 """Downloads and tool environments are verified and keyed by content, so tests share the caller's."""
+
+hypothesis.settings.register_profile("same", derandomize=True)
+hypothesis.settings.load_profile("same")  # a red run can be repeated; new examples: --hypothesis-profile=default
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: each file is one worker's, and the last one should not keep the others waiting."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,8 @@ def cli(quick: bool, no_apt: bool, jobs: str, arguments: tuple[str, ...]) -> int
     BUILD.mkdir(exist_ok=True)
     report = BUILD / "tests.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", "-n", jobs, "--dist", "loadfile"]
+    spread = ["-n", jobs, "--dist", "loadfile", "--no-loadscope-reorder"]  # in the order of tests/conftest.py
+    command = [sys.executable, "-m", "pytest", f"--junitxml={report}", *spread]
     if quick:
         command += ["-m", "not slow"]
     code = subprocess.call([*command, *arguments], cwd=ROOT, env={**os.environ, "PYTHONUNBUFFERED": "1"})
