@@ -98,15 +98,16 @@ def too_long(value: str) -> bool:
     return len(value) > MAX_VALUE if WINDOWS else len(os.fsencode(value)) > LINUX_VALUE
 
 
-def _warn(result: Plan, text: str) -> None:
-    """Say ``text`` once."""
-    result.warnings += [text] if text not in result.warnings else []
+def _once(said: list[str], text: str) -> None:
+    """Add ``text`` to what is said, unless it is there."""
+    if text not in said:
+        said.append(text)
 
 
 def _set(result: Plan, environ: Mapping[str, str], name: str, value: str, source: str) -> None:
     """Plan ``name`` = ``value`` unless it is so already."""
     if too_long(value):
-        _warn(result, f"{source}: {name.upper()} would be longer than a shell can take; not set")
+        _once(result.warnings, f"{source}: {name.upper()} would be longer than a shell can take; not set")
     elif environ.get(name) != value:
         result.variables[name] = (value, source)
         if WINDOWS and "!" in value:
@@ -168,12 +169,12 @@ def _proxy(result: Plan, files: list[Layer], prefix: Path, environ: Mapping[str,
             try:
                 proxy = proxies.parse_proxy(chosen.text)
             except ValueError as error:
-                _warn(result, f"{chosen.source}: {key} is no proxy URL: {error}; left as it is")
+                _once(result.warnings, f"{chosen.source}: {key} is no proxy URL: {error}; left as it is")
                 continue
             found[key] = proxy
             if re.search("%[0-9A-Fa-f]{2}", proxy.password or ""):
                 note = f"{chosen.source}: the password holds a percent sign before two digits: git decodes it twice"
-                result.notes += [note] if note not in result.notes else []
+                _once(result.notes, note)
             _set(result, environ, name, proxy.url(), chosen.source)
     _websockets(result, found, prefix, environ)
     value = _resolve(files, environ, "NO_PROXY")
@@ -218,8 +219,8 @@ def _websockets(result: Plan, found: dict[str, proxies.Proxy], prefix: Path, env
         if proxy is None or _user(environ, key):
             continue
         if proxy.raw() is None or ":" in (proxy.user or ""):
-            _warn(
-                result,
+            _once(
+                result.warnings,
                 f"the proxy's user name or password has a character that Prefect's websockets {version} cannot send: "
                 "task runs will not be recorded; have it changed to one without / ? # [ ] and non-ASCII characters",
             )
