@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from maintain.bootstrap import uv_settings
 from maintain.install.choice import Choice
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
-from maintain.lib.measure import Row, alternate
+from maintain.lib.measure import Row, alternate, fresh
 from maintain.lib.paths import BUILD, LOCK, RECIPES, ROOT
 
 LINE = "3"
@@ -32,26 +31,22 @@ def rows(channel: Choice, *, with_pip: bool) -> list[Row]:
     pins = RECIPES / "lines" / f"{LINE}.txt"
     found = []
     with tempfile.TemporaryDirectory(prefix="prefect-env-bench-", dir=_scratch()) as scratch:
-        numbers = itertools.count()
-
-        def fresh() -> Path:
-            return Path(scratch) / str(next(numbers))
 
         def install(*options: str) -> Path:
-            prefix = fresh()
+            prefix = fresh(Path(scratch))
             _run([sys.executable, "-m", "maintain.install", "--quiet", "--line", LINE, "--prefix", str(prefix),
                   "--channel", channel.channel, *options])  # fmt: skip
             return prefix
 
         def uv_install(*options: str) -> Path:
-            venv = fresh()
+            venv = fresh(Path(scratch))
             _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(venv)])
             _run([uv, "pip", "install", "-q", "--python", str(venv), "--no-deps", "--require-hashes", "-r", str(pins),
                   *options])  # fmt: skip
             return venv
 
         def pip_install() -> None:
-            venv = fresh()
+            venv = fresh(Path(scratch))
             _run([sys.executable, "-m", "venv", str(venv)])
             _run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes",
                   "-r", str(pins)])  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ from maintain.bootstrap import uv_settings
 from maintain.install.choice import choose
 from maintain.install.engine import install
 from maintain.lib.errors import ToolError
-from maintain.lib.measure import Row, alternate
+from maintain.lib.measure import Row, alternate, fresh
 from maintain.lib.paths import BUILD, RECIPES, ROOT
 
 MIB = 2**20
@@ -37,19 +36,15 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="bundle-", dir=folder) as scratch:
         work = Path(scratch)
         choice = choose(os.environ.get("PREFECT_ENV_CHANNEL"))
-        numbers = itertools.count()
         create = [sys.executable, "-m", "maintain.bundle", "create", "--quiet", "--output", str(work / "out")]
         create += ["--stand-in", str(choice.folder)] if choice.stand_in else ["--source", choice.channel]
-
-        def fresh() -> Path:
-            return work / str(next(numbers))
 
         def version(prefix: Path) -> None:
             # Not bin/prefect: conda-pack makes its first line one that needs activation.
             _run([str(prefix / "bin" / "python"), "-m", "prefect", "version"])
 
         def unpacked(tarball: Path) -> None:
-            theirs = fresh()
+            theirs = fresh(work)
             theirs.mkdir()
             _run(["tar", "-xzf", str(tarball), "-C", str(theirs)])
             _run([str(theirs / "bin" / "python"), str(theirs / "bin" / "conda-unpack")])
@@ -71,7 +66,7 @@ def rows() -> list[Row]:
             run = ["sh", str(installer), "--batch", "--no-doctor", *options]
 
             def installed(run: list[str] = run) -> None:
-                ours = fresh()
+                ours = fresh(work)
                 _run([*run, "--prefix", str(ours)])
                 version(ours)
 
@@ -83,21 +78,20 @@ def rows() -> list[Row]:
                 Row(f"file to `prefect version`, {kind}", both[0], "tar, conda-unpack", both[1], aim=1.0),
             ]
             if options:
-                peak = _peak([*run, "--prefix", str(fresh())])
+                peak = _peak([*run, "--prefix", str(fresh(work))])
                 found.append(Row("installer's peak memory", peak, "our limit", LIMIT, "MiB", aim=1.0))
-                found += _beside_uv(uv, work / "wheels", installed, fresh, sizes[0])
+                found += _beside_uv(uv, work, installed, sizes[0])
         return found
 
 
-def _beside_uv(
-    uv: str, wheels: Path, installed: Callable[[], None], fresh: Callable[[], Path], size: float
-) -> list[Row]:
+def _beside_uv(uv: str, work: Path, installed: Callable[[], None], size: float) -> list[Row]:
     """``uv pip install --offline`` of line 3's pins; the host must have Python, which is not in the wheels."""
+    wheels = work / "wheels"
     _run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--require-hashes", "-r", str(PINS), "-d",
           str(wheels)])  # fmt: skip
 
     def by_uv() -> None:
-        theirs = fresh()
+        theirs = fresh(work)
         _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(theirs)])
         _run([uv, "pip", "install", "-q", "--offline", "--no-index", "--find-links", str(wheels), "--no-deps",
               "--no-cache", "--python", str(theirs), "-r", str(PINS)])  # fmt: skip

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,19 @@ class Row:
         return {**self.__dict__, "ratio": round(self.ratio, 3)}
 
 
+def fresh(scratch: Path) -> Path:
+    """A path in ``scratch`` where nothing is, so that nothing need be deleted there.
+
+    Where ten thousand files were deleted in the last minute, ext4 takes most of an installation's time to find inodes
+    for new ones (``recently_deleted`` in fs/ext4/ialloc.c).
+    """
+    return Path(tempfile.mkdtemp(dir=scratch)) / "new"
+
+
 def alternate(ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 3) -> tuple[float, float]:
     """Median seconds of ``ours`` and ``theirs``, run in turn so that noise meets both.
 
-    What makes files makes them in a new folder each time, and nothing is deleted in between: where ten thousand files
-    were deleted in the last minute, ext4 takes most of an installation's time to find inodes for new ones
-    (``recently_deleted`` in fs/ext4/ialloc.c).
+    What makes files makes them at :func:`fresh`, and deletes nothing in between.
     """
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
