@@ -71,15 +71,15 @@ def create(
     plans = _stand_in(stand_in, environment) if stand_in else _locked(lock, environment, platforms, source)
     results = []
     for wanted, subdir, virtual, python in plans:
-        _fetch(wanted.packages)
-        _fetch(python if byte_code else ())
+        compiler = {package.sha256: package for package in python if byte_code}
+        _fetch([*({package.sha256: package for package in wanted.packages} | compiler).values()])
         contents = Contents(
             wanted,
             subdir,
             {package.name: fetch.archive(package) for package in wanted.packages},
             virtual,
             site,
-            {package.name: fetch.archive(package) for package in python if byte_code},
+            {package.name: fetch.archive(package) for package in compiler.values()},
             installer="installer" in formats,
         )
         with progress() as bar:

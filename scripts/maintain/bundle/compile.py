@@ -22,7 +22,7 @@ from pathlib import Path
 import zstandard
 
 from maintain.bundle import engine, pyc
-from maintain.bundle.link import Json, Place, parts, site, untar
+from maintain.bundle.link import Json, Place, metadata, parts, site, untar
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write
 from maintain.lib.paths import cache_dir
@@ -98,9 +98,8 @@ def _make(python: Path, place: Place, archive: Path, record: Json) -> bytes:
     sources: dict[str, tuple[int, bytes]] = {}
     with archive.open("rb") as stream:
         info, files = parts(stream, engine.decompress, conda=archive.suffix == ".conda")
-        own = json.loads(info.get("info/link.json", b"{}")).get("noarch", {}).get("type") == "python"
-        paths = {path["_path"]: path for path in json.loads(info["info/paths.json"])["paths"]}
-        targets = {name: site(name, place) if own else name for name in paths}
+        paths, noarch = metadata(info)
+        targets = {name: site(name, place) if noarch.get("type") == "python" else name for name in paths}
         entries = [path | {"_path": targets[name]} for name, path in paths.items()]
         described = {"files": [*targets.values()], "paths_data": {"paths": entries}}
         wanted = pyc.portable(described, place.python, windows=place.windows)

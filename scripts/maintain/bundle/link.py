@@ -68,8 +68,7 @@ def link(
     """
     try:
         info, files = parts(archive, decompress, conda=name.endswith(".conda"))
-        described = {path["_path"]: path for path in json.loads(info["info/paths.json"])["paths"]}
-        noarch = json.loads(info.get("info/link.json", b"{}")).get("noarch", {})
+        described, noarch = metadata(info)
         with untar(files) as members:
             paths = _unpack(members, described, place, modules, python=noarch.get("type") == "python")
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -100,6 +99,12 @@ def parts(archive: BinaryIO, decompress: Decompress, *, conda: bool) -> tuple[di
         archive.seek(0)
         files = cast(BinaryIO, bz2.BZ2File(archive))
     return found, files
+
+
+def metadata(info: dict[str, bytes]) -> tuple[dict[str, Json], Json]:
+    """What the info files say: each path's entry by its name, and how a noarch package is to be linked."""
+    described = {path["_path"]: path for path in json.loads(info["info/paths.json"])["paths"]}
+    return described, json.loads(info.get("info/link.json", b"{}")).get("noarch", {})
 
 
 @contextmanager
