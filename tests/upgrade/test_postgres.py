@@ -203,6 +203,7 @@ def test_killed_in_the_middle(cluster: Cluster, name: str, prefix: Prefixes, tmp
     )
 
     def moved() -> bool:
+        time.sleep(0.5)  # an upgrade refuses a database that others use, and this connection is one of them
         digest = cluster.psql(name, "SELECT md5(string_agg(t::text, '|')) FROM alembic_version t").strip()
         return digest != old or process.poll() is not None
 
