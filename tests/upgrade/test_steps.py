@@ -197,7 +197,7 @@ def test_a_dry_run_changes_nothing(prefixes: dict[str, Path], home: Path) -> Non
     arguments = ("upgrade", "run", "--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--dry-run")
     plan = json.loads(fakes.cli(prefixes["3.8.8"], home, *arguments, "--json").stdout)
     assert plan["new_revision"] == HEADS["3.8.8"]
-    assert len(plan["actions"]) == 5
+    assert len(plan["actions"]) == 6
     assert not plan["problems"]
     assert digest(path) == before
     assert [item.name for item in home.iterdir() if not item.name.startswith("prefect.db")] == []

@@ -61,7 +61,7 @@ def versions(prefix: Path) -> dict[str, str]:
 
     Some have one name here and another there (redis, redis-py), so both are kept.
     """
-    found = {}
+    found: dict[str, str] = {}
     for path in prefix.glob("conda-meta/*.json"):
         record = json.loads(path.read_bytes())
         found[canonicalize_name(record["name"])] = record["version"]
