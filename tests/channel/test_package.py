@@ -16,6 +16,7 @@ from maintain.channel.convert import convert
 from maintain.channel.elf import with_prefix_strings
 from maintain.channel.index import index, record
 from maintain.channel.package import PLACEHOLDER, Entry, Package
+from maintain.channel.release import BOOKWORM
 from maintain.lib.errors import ToolError
 from maintain.lib.files import sha256_file
 
@@ -45,7 +46,7 @@ def wheel(
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in content.items():
             archive.writestr(member, text)
-    return wheels.Wheel(path, wheels.Pin(name, version, sha256_file(path)))
+    return wheels.Wheel(path, wheels.Pin(name, version, (sha256_file(path),)))
 
 
 def no_extras(project: str) -> list[str]:
@@ -121,7 +122,7 @@ def test_a_pure_wheel_becomes_noarch(tmp_path: Path) -> None:
         },
         "Requires-Python: >=3.9\nLicense-Expression: MIT\nRequires-Dist: redis>=5\n",
     )
-    made = convert(source, no_extras)
+    made = convert(source, no_extras, BOOKWORM)
     assert (made.subdir, made.build, made.license) == ("noarch", "py_standin_0", "MIT")
     assert sorted(made.depends) == ["python >=3.9", "redis-py >=5"]
     assert json.loads(made.info["link.json"])["noarch"] == {"type": "python", "entry_points": ["Demo = demo.cli:main"]}
@@ -141,7 +142,7 @@ def test_a_compiled_wheel_is_bound_to_its_python(tmp_path: Path) -> None:
         "fast.so": "\0libstdc++.so.6\0",
         "fast-1.0.dist-info/entry_points.txt": "[console_scripts]\nfast = fast:Cli.run\n",
     }
-    made = convert(wheel(tmp_path, "fast", "cp311-cp311-manylinux_2_17_x86_64", files), no_extras)
+    made = convert(wheel(tmp_path, "fast", "cp311-cp311-manylinux_2_17_x86_64", files), no_extras, BOOKWORM)
     assert (made.subdir, made.build) == ("linux-64", "py311_standin_0")
     assert sorted(made.depends) == ["libstdcxx", "python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311"]
     paths = {entry.path: entry for entry in made.files}
@@ -153,7 +154,7 @@ def test_a_compiled_wheel_is_bound_to_its_python(tmp_path: Path) -> None:
 def test_a_borrowed_wheel_loses_its_extensions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(wheels.BORROWED, ("old", "1.0"), "3.9")
     files = {"old/__init__.py": "", "old/_fast.cpython-39-x86_64-linux-gnu.so": "ELF"}
-    made = convert(wheel(tmp_path, "old", "cp39-cp39-manylinux1_x86_64", files), no_extras)
+    made = convert(wheel(tmp_path, "old", "cp39-cp39-manylinux1_x86_64", files), no_extras, BOOKWORM)
     paths = {entry.path: entry.data for entry in made.files}
     assert made.subdir == "noarch"
     assert not [path for path in paths if path.endswith(".so")]
@@ -164,7 +165,7 @@ def test_a_truncated_wheel_is_named(tmp_path: Path) -> None:
     source = wheel(tmp_path, "demo", "py3-none-any", {"demo.py": "x" * 1000})
     source.path.write_bytes(source.path.read_bytes()[:400])
     with pytest.raises(ToolError) as caught:
-        convert(source, no_extras)
+        convert(source, no_extras, BOOKWORM)
     assert (caught.value.id, caught.value.where) == ("bad-file", str(source.path))
 
 

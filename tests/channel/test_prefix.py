@@ -15,8 +15,12 @@ import pytest
 import trustme
 
 from maintain.channel.check import checks
+from maintain.channel.release import of_host
+from maintain.channel.root import Root
 
 pytestmark = pytest.mark.slow
+
+OWN = Root(of_host(), None)
 
 FETCH = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1]).status)"
 
@@ -78,7 +82,7 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.C
 
 
 def test_a_prefix_stands_on_its_own(prefix: Path) -> None:
-    assert [(item.name, item.found) for item in checks(prefix) if not item.ok] == []
+    assert [(item.name, item.found) for item in checks(prefix, OWN) if not item.ok] == []
 
 
 def test_the_check_sees_a_program_that_obeys_ld_library_path(prefix: Path) -> None:
@@ -89,7 +93,9 @@ def test_the_check_sees_a_program_that_obeys_ld_library_path(prefix: Path) -> No
     shutil.copy(kept, program)
     try:
         subprocess.run(["patchelf", "--set-rpath", "$ORIGIN/../lib", str(program)], check=True)
-        assert [item.name for item in checks(prefix) if not item.ok] == ["sqlite3 program, hostile LD_LIBRARY_PATH"]
+        assert [item.name for item in checks(prefix, OWN) if not item.ok] == [
+            "sqlite3 program, hostile LD_LIBRARY_PATH"
+        ]
     finally:
         kept.replace(program)
 

@@ -17,7 +17,7 @@ from maintain.lib.errors import Exit, ToolError
 from maintain.lib.paths import cache_dir
 from maintain.manifest import load
 
-SIX = wheels.Pin("six", "1.17.0", "4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274")
+SIX = wheels.Pin("six", "1.17.0", ("4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274",))
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_more_versions_of_a_project_than_pips_run_at_once(index: Path) -> None:
 
 
 def test_a_wheel_with_another_hash_is_refused(index: Path) -> None:
-    wanted = served(index)._replace(sha256="0" * 64)
+    wanted = served(index)._replace(hashes=("0" * 64,))
     with pytest.raises(ToolError) as caught:
         wheels.fetch([wanted])
     assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from maintain.channel import base, wheels
-from maintain.channel.convert import TARGET
+from maintain.channel.release import BOOKWORM, RELEASES, Release
 from maintain.channel.specs import conda_name, conda_version, dependencies, match_spec
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import RECIPES
@@ -64,14 +64,14 @@ def test_markers_and_extras_are_resolved() -> None:
             "uvloop; extra == 'fast'",
             "tzdata; python_version >= '3.9'",
         ],
-        TARGET,
+        BOOKWORM.markers,
         metadata.__getitem__,
     )
     assert found == ["greenlet >=1", "httpx", "python-tzdata", "socksio", "sqlalchemy >=2,<3"]
 
 
 def test_own_extras_are_added_when_asked_for() -> None:
-    found = dependencies(["a", "b; extra == 'more'"], TARGET, lambda _: [], extras=["more"])
+    found = dependencies(["a", "b; extra == 'more'"], BOOKWORM.markers, lambda _: [], extras=["more"])
     assert found == ["a", "b"]
 
 
@@ -104,14 +104,16 @@ def test_the_committed_pins_hold_each_line_and_its_bounds() -> None:
         ("20250419~deb12u2", "2025.4.19"),
         ("2026f-0+deb12u1", "2026f"),
         ("8.2-1.3", "8.2"),
+        ("1:1.3.dfsg+really1.3.1-1+b1", "1.3.1"),
     ],
 )
 def test_upstream_versions(debian: str, expected: str) -> None:
     assert base.conda_version(debian) == expected
 
 
-def test_base_table_is_complete() -> None:
-    table = {entry.name: entry for entry in base.table()}
+@pytest.mark.parametrize("release", RELEASES.values(), ids=str)
+def test_base_table_is_complete(release: Release) -> None:
+    table = {entry.name: entry for entry in base.table(release)}
     for entry in table.values():
         assert set(entry.depends) <= set(table), entry.name
         assert re.search(r"\w", entry.license)

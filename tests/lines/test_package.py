@@ -25,7 +25,7 @@ def wheel(folder: Path, *requires: str) -> Wheel:
         archive.writestr("prefect/__init__.py", "")
         archive.writestr(f"{info}/METADATA", head + "".join(f"Requires-Dist: {text}\n" for text in requires))
         archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\nprefect = prefect.cli:app\n")
-    return Wheel(path, Pin("prefect", VERSION, sha256_file(path)))
+    return Wheel(path, Pin("prefect", VERSION, (sha256_file(path),)))
 
 
 def test_the_revisions_own_metadata_counts(tmp_path: Path) -> None:

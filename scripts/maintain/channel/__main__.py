@@ -12,6 +12,7 @@ import click
 from maintain.channel import build as builder
 from maintain.channel.index import listed
 from maintain.channel.pin import pin as pin_line
+from maintain.channel.release import RELEASES, named
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import Exit, ToolError
 from maintain.manifest import load
@@ -21,7 +22,7 @@ from maintain.manifest import load
 def cli() -> None:
     """The stand-in channel: conda-forge's package names where conda-forge cannot be reached.
 
-    Made from Debian 12's packages and the Python index's wheels, for development and trial.
+    Made from Debian's packages and the Python index's wheels, for development and trial.
 
     Example: scripts/channel build --line 3
     """
@@ -33,17 +34,21 @@ def _known() -> list[str]:
 
 @cli.command()
 @click.option("--line", "lines", multiple=True, help="A Prefect line (repeatable); all without it.")
-@click.option("--output", type=click.Path(path_type=Path), default=builder.OUTPUT, help="The channel's folder.")
+@click.option("--release", type=click.Choice([*RELEASES]), help="The Debian release to make it from; this machine's.")
+@click.option("--output", type=click.Path(path_type=Path), help="The channel's folder; each release has its own.")
 @click.option("--update", is_flag=True, help="Look for newer Debian packages though nothing else changed.")
 @tool
-def build(lines: tuple[str, ...], output: Path, update: bool, as_json: bool) -> None:
+def build(lines: tuple[str, ...], release: str | None, output: Path | None, update: bool, as_json: bool) -> None:
     """Build the channel, or bring it up to date, or add lines to it."""
-    channel = builder.build_channel(lines or _known(), output.absolute(), update=update)
+    channel = builder.build_channel(
+        lines or _known(), output.absolute() if output else None, release=named(release), update=update
+    )
     content = builder.marker(channel) or {}
     emit(
         {"channel": str(channel), **content},
         lambda: out.print(
-            f"{channel}: {content['packages']} packages, lines {', '.join(content['lines'])}", markup=False
+            f"{channel}: {content['packages']} packages of {content['release']}, lines {', '.join(content['lines'])}",
+            markup=False,
         ),
         as_json=as_json,
     )

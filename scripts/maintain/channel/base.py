@@ -6,23 +6,22 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from maintain.channel.debian import Content, Deb, unpack
 from maintain.channel.elf import MAGIC, with_prefix_strings, with_rpath
 from maintain.channel.package import PLACEHOLDER, Entry, Package
+from maintain.channel.release import RELEASES, Release
 from maintain.lib.errors import ToolError
-
-PYTHON = "3.11"
-"""The Python of Debian 12, for which the wheels are chosen too."""
 
 PLACES = (
     ("usr/bin/", "bin/"),
     ("bin/", "bin/"),
     ("usr/lib/x86_64-linux-gnu/", "lib/"),
     ("lib/x86_64-linux-gnu/", "lib/"),
-    (f"usr/lib/python{PYTHON}/", f"lib/python{PYTHON}/"),
+    ("usr/lib/python3", "lib/python3"),
     ("usr/share/zoneinfo/", "share/zoneinfo/"),
     ("etc/ssl/", "ssl/"),
 )
@@ -43,15 +42,22 @@ class Base:
     noarch: bool = False
 
 
-def table() -> list[Base]:
-    """The packages to make."""
+def table(release: Release) -> list[Base]:
+    """The packages to make from ``release``."""
     text = Path(__file__).with_name("base.toml").read_text(encoding="utf-8")
-    return [Base(name, **entry) for name, entry in tomllib.loads(text).items()]
+    found = []
+    for name, entry in tomllib.loads(text).items():
+        own = {other: entry.pop(other, {}) for other in RELEASES}
+        found.append(Base(name, **entry, **own[release.name]))
+    return found
 
 
 def conda_version(debian: str) -> str:
-    """Upstream's version in Debian's: ``1:1.2.13.dfsg-1`` is 1.2.13; a date is written as conda-forge writes it."""
-    match = re.match(r"(?:\d+:)?(\d+(?:\.\d+)*[a-z]?)", debian)
+    """Upstream's version in Debian's: ``1:1.2.13.dfsg-1`` is 1.2.13, ``1.3.dfsg+really1.3.1-1`` is 1.3.1.
+
+    A date is written as conda-forge writes it.
+    """
+    match = re.match(r"(?:.*\+really|\d+:)?(\d+(?:\.\d+)*[a-z]?)", debian)
     if not match:
         raise ToolError("bad-file", f"Debian's version {debian!r} has no number")
     version = match[1]
@@ -60,8 +66,8 @@ def conda_version(debian: str) -> str:
     return version
 
 
-def make(base: Base, debs: dict[str, Deb]) -> Package:
-    """Make one package from the unpacked Debian packages of ``base``."""
+def make(base: Base, debs: dict[str, Deb], release: Release) -> Package:
+    """Make one package from the unpacked Debian packages of ``base``, which are ``release``'s."""
     contents = {name: unpack(debs[name].path) for name in base.debs}
     entries: dict[str, Entry] = {}
     licences: dict[str, bytes] = {}
@@ -77,7 +83,7 @@ def make(base: Base, debs: dict[str, Deb]) -> Package:
             "check-failed", f"no copyright file in {', '.join(base.debs)}", fix="name another package in base.toml"
         )
     if base.name in FINISH:
-        FINISH[base.name](entries, contents)
+        FINISH[base.name](entries, contents, release)
     for path, entry in entries.items():
         if entry.data.startswith(MAGIC) and not entry.prefix:  # a file with a prefix has its rpath already
             entries[path] = Entry(path, with_rpath(entry.data, path), executable=entry.executable)
@@ -87,7 +93,7 @@ def make(base: Base, debs: dict[str, Deb]) -> Package:
             "check-failed", f"{base.name}: Debian's packages no longer hold {', '.join(missing)}", where="base.toml"
         )
     glibc = max((content.glibc for content in contents.values()), default=())
-    versions = {entry.name: conda_version(debs[entry.debs[0]].version) for entry in table()}
+    versions = {entry.name: conda_version(debs[entry.debs[0]].version) for entry in table(release)}
     return Package(
         name=base.name,
         version=versions[base.name],
@@ -106,15 +112,15 @@ def make(base: Base, debs: dict[str, Deb]) -> Package:
     )
 
 
-def python_abi() -> Package:
+def python_abi(release: Release) -> Package:
     """The package that binds compiled packages to their Python's ABI, as conda-forge has it."""
     return Package(
         name="python_abi",
-        version=PYTHON,
-        build=f"standin_0_cp{PYTHON.replace('.', '')}",
+        version=release.python,
+        build=f"standin_0_{release.tag}",
         subdir="noarch",
         files=[],
-        constrains=[f"python {PYTHON}.* *_cpython"],
+        constrains=[f"python {release.python}.* *_cpython"],
         license="CC0-1.0",
     )
 
@@ -151,9 +157,9 @@ def _replace(data: bytes, old: bytes, new: bytes, count: int, what: str) -> byte
     return data.replace(old, new)
 
 
-def _python(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
+def _python(entries: dict[str, Entry], _contents: dict[str, Content], release: Release) -> None:
     """Undo what Debian changed: paths, schemes, the policy file; drop modules whose libraries are left out."""
-    lib = f"lib/python{PYTHON}"
+    lib = f"lib/python{release.python}"
     drop = {f"{lib}/{name}" for name in ("_distutils_system_mod.py", "EXTERNALLY-MANAGED")}
     drop |= {path for path in entries if fnmatchcase(path, f"{lib}/lib-dynload/_dbm.*")}  # wants Berkeley DB
     drop |= {path for path in entries if fnmatchcase(path, f"{lib}/lib-dynload/nis.*")}  # wants tirpc and Kerberos
@@ -166,17 +172,19 @@ def _python(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
 
     # The module `site` is frozen into the program: same length, so the bytes can be exchanged there too.
     old, new = b"dist-packages", b"site-packages"
-    edit(f"bin/python{PYTHON}", lambda data: _replace(data, old, new, 4, "the frozen site module"))
+    edit(f"bin/python{release.python}", lambda data: _replace(data, old, new, 4, "the frozen site module"))
     edit(f"{lib}/site.py", lambda data: data.replace(old, new))
     edit(
-        f"{lib}/sysconfig.py",
+        f"{lib}/sysconfig.py" if f"{lib}/sysconfig.py" in entries else f"{lib}/sysconfig/__init__.py",
         lambda data: _replace(
             data, b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'", 1, "sysconfig"
         ),
     )
-    edit(f"{lib}/_sysconfigdata__x86_64-linux-gnu.py", _build_settings, prefix=True)
+    for path in fnmatch_filter(entries, f"{lib}/_sysconfigdata_*.py"):
+        if entries[path].link is None:  # the name differs between releases, the other one is a link to it
+            edit(path, _build_settings, prefix=True)
     for name in ("python3", "python"):
-        entries[f"bin/{name}"] = Entry(f"bin/{name}", link=f"python{PYTHON}")
+        entries[f"bin/{name}"] = Entry(f"bin/{name}", link=f"python{release.python}")
 
 
 def _build_settings(data: bytes) -> bytes:
@@ -187,7 +195,7 @@ def _build_settings(data: bytes) -> bytes:
     return re.sub(rb"(?<!\.)/usr(?!/bin/)(?=[/'\" ])", PLACEHOLDER.encode(), data)
 
 
-def _certificates(entries: dict[str, Entry], contents: dict[str, Content]) -> None:
+def _certificates(entries: dict[str, Entry], contents: dict[str, Content], _release: Release) -> None:
     """Mozilla's roots as one file, where conda-forge's package has it."""
     folder = "usr/share/ca-certificates/mozilla/"
     roots = [data for path, (data, _) in sorted(contents["ca-certificates"].files.items()) if path.startswith(folder)]
@@ -197,7 +205,7 @@ def _certificates(entries: dict[str, Entry], contents: dict[str, Content]) -> No
     entries["ssl/cert.pem"] = Entry("ssl/cert.pem", link="cacert.pem")
 
 
-def _openssl(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
+def _openssl(entries: dict[str, Entry], _contents: dict[str, Content], _release: Release) -> None:
     """Make libcrypto look for its settings, trust store and modules in the prefix, as conda-forge's does."""
     path = "lib/libcrypto.so.3"
     debian = "/usr/lib/x86_64-linux-gnu"
@@ -217,7 +225,7 @@ def _openssl(entries: dict[str, Entry], _contents: dict[str, Content]) -> None:
     entries[path] = Entry(path, data, prefix="binary")
 
 
-FINISH: dict[str, Callable[[dict[str, Entry], dict[str, Content]], None]] = {
+FINISH: dict[str, Callable[[dict[str, Entry], dict[str, Content], Release], None]] = {
     "python": _python,
     "ca-certificates": _certificates,
     "openssl": _openssl,

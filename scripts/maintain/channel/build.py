@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from maintain.channel import base, wheels
-from maintain.channel.convert import TARGET, convert
+from maintain.channel.convert import convert
 from maintain.channel.debian import Archive, Deb, require_host
 from maintain.channel.index import SUBDIRS, index, listed
 from maintain.channel.package import Package
+from maintain.channel.release import BOOKWORM, Release, named, of_host
 from maintain.channel.specs import dependencies
 from maintain.lib.console import progress
 from maintain.lib.errors import ToolError
@@ -29,11 +30,14 @@ from maintain.lib.files import atomic_write, exclusive, explained, sha256_file
 from maintain.lib.paths import BUILD, RECIPES, ROOT, RUNTIME, cache_dir
 
 OUTPUT = BUILD / "channel"
+"""The channel of the machine's own release."""
+
 MARKER = "stand-in.json"
 """The file in a channel's root that says it is a stand-in: what made it, from what, for which lines."""
 
 OURS = ("prefect", "graphviz")
-"""Projects that recipe/ packages itself: pinned with the others, not converted."""
+"""Projects that recipe/ packages itself: pinned with the others, not converted. A build of a recipe runs the channel's
+Python, so for a release that is not the machine's own they are converted as all others are."""
 
 KEEP = 30
 """Days for which the cache keeps a package that is not used."""
@@ -54,28 +58,52 @@ def marker(channel: Path) -> dict[str, Any] | None:
     return found
 
 
-def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool = False) -> Path:
+def default_output(release: Release) -> Path:
+    """Where the channel of ``release`` is built."""
+    return OUTPUT if release == of_host() else OUTPUT.with_name(f"{OUTPUT.name}-{release.name}")
+
+
+def release_of(channel: Path) -> Release:
+    """The Debian release that the stand-in ``channel`` is made from (the first ones did not say so)."""
+    return named((marker(channel) or {}).get("release", BOOKWORM.name))
+
+
+def build_channel(
+    lines: Sequence[str], output: Path | None = None, *, release: Release | None = None, update: bool = False
+) -> Path:
     """Build the channel for ``lines`` in ``output``, or add them to the one that is there; return ``output``.
+
+    ``release`` is the machine's own without any; each has a folder of its own, as two are never mixed in one.
 
     Packages are cached by what they are made from, so nothing is made twice. A channel that is whole and made by
     this code from these pins is left alone; ``update`` looks for newer Debian packages all the same. A killed build
     leaves a channel that the next one completes to the same bytes.
 
-    Raises :class:`ToolError`: ``unsupported-host``, ``bad-usage`` (unknown line), ``bad-file``, ``network``,
-    ``signature``, ``hash-mismatch``, ``check-failed`` (Debian's files are not as expected), ``disk-full``, ``busy``.
+    Raises :class:`ToolError`: ``unsupported-host``, ``bad-usage`` (unknown line, other release), ``bad-file``,
+    ``network``, ``signature``, ``hash-mismatch``, ``check-failed`` (Debian's files are not as expected),
+    ``disk-full``, ``busy``.
     """
     require_host()
+    release = release or of_host()
+    output = output or default_output(release)
     with explained(output), exclusive(output.parent / f".{output.name}.lock", what=f"the channel {output}", wait=WAIT):
         former = marker(output) or {}
+        if former and release_of(output) != release:
+            raise ToolError(
+                "bad-usage",
+                f"the channel is made from {release_of(output)}, not from {release}",
+                where=str(output),
+                fix="choose another folder with --output",
+            )
         lines = sorted({*lines, *wheels.lines().intersection(former.get("lines", []))})
         pins = {line: wheels.pins(line) for line in lines}
-        key = _digest([_sources(), pins])
+        key = _digest([_sources(), release.name, pins])
         if former.get("key") == key and not update and whole(output):
             return output
         old = set(former.get("ours", []))
-        debs = _convert(pins, output, keep=old)
+        debs = _convert(pins, output, release, keep=old, update=update)
         index(output)
-        ours = _build_ours(lines, output)
+        ours = _build_ours(lines, output) if release == of_host() else []
         for stale in old.difference(ours):
             (output / stale).unlink(missing_ok=True)
         records = index(output)
@@ -83,6 +111,7 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
             "name": "stand-in",
             "made_by": "scripts/channel of prefect-env",
             "made_from": "Debian's packages and the Python index's wheels; for development and trial only",
+            "release": release.name,
             "lines": lines,
             "packages": len(records),
             "glibc": _glibc(records),
@@ -94,32 +123,35 @@ def build_channel(lines: Sequence[str], output: Path = OUTPUT, *, update: bool =
     return output
 
 
-def _convert(pins: dict[str, list[wheels.Pin]], output: Path, keep: set[str]) -> list[Deb]:
+def _convert(
+    pins: dict[str, list[wheels.Pin]], output: Path, release: Release, *, keep: set[str], update: bool
+) -> list[Deb]:
     """Fill ``output`` with what is made from Debian's packages and the pinned wheels; one process at a time."""
     cache = cache_dir() / "stand-in"
     with exclusive(cache / ".lock", what="the cache of the stand-in channel", wait=WAIT):
-        wanted = list(dict.fromkeys(deb for entry in base.table() for deb in entry.debs))
+        wanted = list(dict.fromkeys(deb for entry in base.table(release) for deb in entry.debs))
         with ThreadPoolExecutor(1) as pool:
-            fetching = pool.submit(Archive(cache).fetch, wanted)
-            found = wheels.fetch(pin for line in pins.values() for pin in line)
+            fetching = pool.submit(Archive(cache, release).fetch, wanted, update=update)
+            found = wheels.fetch((pin for line in pins.values() for pin in line), release)
             debs = fetching.result()
-        _fill(output, _make(_base_makers(debs) | _wheel_makers(pins, found)), keep)
+        _fill(output, _make(_base_makers(debs, release) | _wheel_makers(pins, found, release)), keep)
         _prune()
     return debs
 
 
-def _base_makers(debs: list[Deb]) -> Makers:
+def _base_makers(debs: list[Deb], release: Release) -> Makers:
     by_name = {deb.name: deb for deb in debs}
     versions = [(deb.name, deb.version) for deb in debs]  # a package names those it depends on by version
-    makers: Makers = {_digest([_code(), "python_abi"]): base.python_abi}
-    for entry in base.table():
-        key = _digest([_code(), entry.name, versions, [by_name[deb].sha256 for deb in entry.debs]])
-        makers[key] = partial(base.make, entry, by_name)
+    makers: Makers = {_digest([_code(), release.name, "python_abi"]): partial(base.python_abi, release)}
+    for entry in base.table(release):
+        key = _digest([_code(), release.name, entry.name, versions, [by_name[deb].sha256 for deb in entry.debs]])
+        makers[key] = partial(base.make, entry, by_name, release)
     return makers
 
 
-def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, wheels.Wheel]) -> Makers:
+def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, wheels.Wheel], release: Release) -> Makers:
     makers: Makers = {}
+    left_out = OURS if release == of_host() else ()
     keys: dict[tuple[str, str], str] = {}
     for line, line_pins in pins.items():
         by_name = {pin.name: found[pin] for pin in line_pins}
@@ -128,11 +160,11 @@ def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, whe
             return by_name[name].requires
 
         for pin in line_pins:
-            if pin.name in OURS:
+            if pin.name in left_out:
                 continue
             # An extra's packages are those of the line's version of the project, so they are part of the key.
-            depends = dependencies(found[pin].requires, TARGET, requires_of)
-            key = _digest([_code(), pin, depends])
+            depends = dependencies(found[pin].requires, release.markers, requires_of)
+            key = _digest([_code(), release.name, pin[:2], found[pin].sha256, depends])
             if keys.setdefault(pin[:2], key) != key:
                 raise ToolError(
                     "check-failed",
@@ -141,7 +173,7 @@ def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, whe
                     why="two lines pin other wheels of it, or other versions of what its extras ask for",
                     fix="pin the same in both lines",
                 )
-            makers[key] = partial(convert, found[pin], requires_of)
+            makers[key] = partial(convert, found[pin], requires_of, release)
     return makers
 
 

@@ -7,16 +7,28 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rattler import Channel, Subdir, VirtualPackage, install, solve
+from rattler import (
+    BuildString,
+    Channel,
+    GenericVirtualPackage,
+    PackageName,
+    Subdir,
+    Version,
+    VirtualPackage,
+    install,
+    solve,
+)
 from rattler.exceptions import SolverError
 
 from maintain.channel import base, wheels
-from maintain.channel.build import OURS
+from maintain.channel.build import OURS, release_of
+from maintain.channel.release import Release
+from maintain.channel.root import Root, root_of
 from maintain.channel.specs import conda_name
 from maintain.lib.errors import ToolError
 
@@ -37,15 +49,20 @@ class Check:
 
 
 def check_line(line: str, channel: Path) -> list[Check]:
-    """Install ``line``'s packages (all but those of recipe/) from ``channel`` into a temporary prefix and check it."""
+    """Install ``line``'s packages (all but those of recipe/) from ``channel`` into a temporary prefix and check it.
+
+    What is of another Debian release than this machine's runs in a root of that release.
+    """
+    root = root_of(release_of(channel))
     with tempfile.TemporaryDirectory(prefix="prefect-env-channel-") as folder:
         prefix = install_line(line, channel, Path(folder, "prefix"))
-        return [*checks(prefix)]
+        return [*checks(prefix, root)]
 
 
 def install_line(line: str, channel: Path, prefix: Path) -> Path:
     """Install what ``line`` needs from ``channel`` into ``prefix``, exactly as pinned; raises ``unsatisfiable``."""
-    specs = [entry.name for entry in base.table()]
+    release = release_of(channel)
+    specs = [entry.name for entry in base.table(release)]
     specs += [f"{conda_name(pin.name)} =={pin.version}" for pin in wheels.pins(line) if pin.name not in OURS]
 
     async def run() -> None:
@@ -53,7 +70,7 @@ def install_line(line: str, channel: Path, prefix: Path) -> Path:
             [Channel(channel.absolute().as_uri())],
             specs,
             platforms=[Subdir("linux-64"), Subdir("noarch")],
-            virtual_packages=VirtualPackage.detect(),
+            virtual_packages=virtual_packages(release),
         )
         # A package cache of its own: the checked channel may hold other bytes under the names of a former one.
         await install(records, prefix, cache_dir=prefix.with_name("packages"))
@@ -65,22 +82,32 @@ def install_line(line: str, channel: Path, prefix: Path) -> Path:
     return prefix
 
 
-def checks(prefix: Path) -> Iterator[Check]:
-    """Look at an installed prefix, the second time with other copies of its libraries on LD_LIBRARY_PATH."""
-    plain = probe(prefix, {})
+def virtual_packages(release: Release) -> list[GenericVirtualPackage]:
+    """This machine's virtual packages for a solver, with the glibc of ``release``."""
+    found = [package.into_generic() for package in VirtualPackage.detect()]
+    glibc = GenericVirtualPackage(PackageName("__glibc"), Version(f"2.{release.glibc}"), BuildString("0"))
+    return [glibc if package.name.normalized == "__glibc" else package for package in found]
+
+
+def checks(prefix: Path, root: Root) -> Iterator[Check]:
+    """Look at a prefix that is for ``root``, the second time with other copies of its libraries on LD_LIBRARY_PATH."""
+    plain = probe(prefix, root, {})
     with tempfile.TemporaryDirectory(prefix="prefect-env-hostile-") as hostile:
         for library in (prefix / "lib").glob("lib*.so*"):
             shutil.copy(library, hostile)
         hostile_env = {"LD_LIBRARY_PATH": hostile}
         versions = f"Python {plain['python']}, SQLite {plain['sqlite']}, {plain['openssl']}"
         yield Check("modules", not plain["missing"], ", ".join(plain["missing"]) or versions)
-        for name, result in (("isolation", plain), ("isolation, hostile LD_LIBRARY_PATH", probe(prefix, hostile_env))):
+        for name, result in (
+            ("isolation", plain),
+            ("isolation, hostile LD_LIBRARY_PATH", probe(prefix, root, hostile_env, hostile)),
+        ):
             wrong = result["outside"] + [
                 library for library in LIBRARIES if not any(library in path for path in result["inside"])
             ]
             yield Check(name, not wrong, ", ".join(wrong) or ", ".join(result["inside"]))
         for program in ("openssl", "sqlite3"):
-            wrong = [path for path in _loaded(prefix / "bin" / program, hostile) if path.startswith(hostile)]
+            wrong = [path for path in _loaded(prefix / "bin" / program, root, hostile) if path.startswith(hostile)]
             yield Check(
                 f"{program} program, hostile LD_LIBRARY_PATH", not wrong, ", ".join(wrong) or "its own libraries"
             )
@@ -90,14 +117,16 @@ def checks(prefix: Path) -> Iterator[Check]:
     store = (plain["cafile"], plain["capath"])
     trusted = store == (f"{prefix}/ssl/cert.pem", f"{prefix}/ssl/certs") and plain["roots"] > 100
     yield Check("trust store", trusted, f"{plain['cafile']} with {plain['roots']} roots")
-    directory = _run([str(prefix / "bin" / "openssl"), "version", "-d"]).stdout.strip()
+    directory = _run([prefix / "bin" / "openssl", "version", "-d"], root, [prefix]).stdout.strip()
     yield Check("openssl version -d", directory == f'OPENSSLDIR: "{prefix}/ssl"', directory)
     yield Check("pip check", plain["pip_code"] == 0, plain["pip"])
 
 
-def probe(prefix: Path, env: dict[str, str]) -> dict[str, Any]:
-    """What ``probe.py`` says, run by the prefix's Python with no variables but ``env``."""
-    done = _run([str(prefix / "bin" / "python"), str(Path(__file__).with_name("probe.py")), *LOADERS], env)
+def probe(prefix: Path, root: Root, env: dict[str, str], *folders: str) -> dict[str, Any]:
+    """What ``probe.py`` says, run by the prefix's Python with no variables but ``env``; it also sees ``folders``."""
+    script = Path(__file__).with_name("probe.py")
+    binds = [prefix, script.parent, *map(Path, folders)]
+    done = _run([prefix / "bin" / "python", script, *LOADERS], root, binds, env)
     if done.returncode:
         raise ToolError(
             "check-failed", "the Python of the prefix fails", where=str(prefix), why=done.stderr.strip()[-800:]
@@ -106,11 +135,15 @@ def probe(prefix: Path, env: dict[str, str]) -> dict[str, Any]:
     return result
 
 
-def _loaded(program: Path, hostile: str) -> list[str]:
+def _loaded(program: Path, root: Root, hostile: str) -> list[str]:
     """The libraries that the dynamic linker would load for ``program``."""
-    done = _run([str(program)], {"LD_LIBRARY_PATH": hostile, "LD_TRACE_LOADED_OBJECTS": "1"})
+    # A shell sets the variables, as they are for nothing that runs before the program.
+    script = 'LD_LIBRARY_PATH="$1" LD_TRACE_LOADED_OBJECTS=1 exec "$2"'
+    done = _run(["/bin/sh", "-c", script, "sh", hostile, program], root, [program.parents[1], Path(hostile)])
     return [line.split(" => ")[1] for line in done.stdout.splitlines() if " => " in line]
 
 
-def _run(command: list[str], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, env=env or {}, capture_output=True, text=True, check=False)
+def _run(
+    words: Sequence[str | Path], root: Root, binds: Sequence[Path], env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(root.command(words, binds), env=env or {}, capture_output=True, text=True, check=False)

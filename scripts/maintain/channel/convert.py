@@ -13,25 +13,10 @@ from collections.abc import Callable, Iterable
 
 from packaging.specifiers import SpecifierSet
 
-from maintain.channel.base import PYTHON
 from maintain.channel.package import PLACEHOLDER, Entry, Package
+from maintain.channel.release import Release
 from maintain.channel.specs import conda_name, conda_version, dependencies
-from maintain.channel.wheels import TAG, Wheel
-
-TARGET = {
-    "implementation_name": "cpython",
-    "implementation_version": f"{PYTHON}.2",
-    "os_name": "posix",
-    "platform_machine": "x86_64",
-    "platform_python_implementation": "CPython",
-    "platform_release": "",
-    "platform_system": "Linux",
-    "platform_version": "",
-    "python_full_version": f"{PYTHON}.2",
-    "python_version": PYTHON,
-    "sys_platform": "linux",
-}
-"""The marker environment of the packages: Debian 12's Python on x86_64."""
+from maintain.channel.wheels import Wheel
 
 SPDX = {
     "Apache 2": "Apache-2.0",
@@ -49,33 +34,37 @@ SPDX = {
 LICENCE = re.compile(r"(licen[cs]e|copying|notice|authors)", re.IGNORECASE)
 
 
-def convert(wheel: Wheel, requires_of: Callable[[str], Iterable[str]]) -> Package:
-    """The conda package of ``wheel``; ``requires_of`` gives the Requires-Dist lines of the line's other wheels."""
-    site = "site-packages" if wheel.pure else f"lib/python{PYTHON}/site-packages"
-    entries = [*_site_files(wheel, site), *_data_files(wheel)]
+def convert(wheel: Wheel, requires_of: Callable[[str], Iterable[str]], release: Release) -> Package:
+    """The conda package of ``wheel`` for the Python of ``release``.
+
+    ``requires_of`` gives the Requires-Dist lines of the other wheels of its set.
+    """
+    python = release.python
+    site = "site-packages" if wheel.pure else f"lib/python{python}/site-packages"
+    entries = [*_site_files(wheel, site), *_data_files(wheel, python)]
     scripts = _entry_points(wheel)
     info = _licences(wheel)
-    depends = dependencies(wheel.requires, TARGET, requires_of)
+    depends = dependencies(wheel.requires, release.markers, requires_of)
     wanted = conda_version(SpecifierSet(str(wheel.metadata.get("Requires-Python", ""))))
     if wheel.pure:
         depends.append(f"python {wanted}".strip())
         link = {"noarch": {"type": "python", "entry_points": scripts}, "package_metadata_version": 1}
         info["link.json"] = json.dumps(link, indent=1).encode()
     else:
-        depends += [f"python >={PYTHON},<3.{int(PYTHON[2:]) + 1}.0a0", f"python_abi {PYTHON}.* *_{TAG}"]
+        depends += [f"python >={python},<3.{int(python[2:]) + 1}.0a0", f"python_abi {python}.* *_{release.tag}"]
         entries += [_script(line) for line in scripts]
         depends += _runtimes(entries)
     return Package(
         name=conda_name(wheel.pin.name),
         version=str(wheel.metadata["Version"]),
-        build="py_standin_0" if wheel.pure else f"py{TAG[2:]}_standin_0",
+        build="py_standin_0" if wheel.pure else f"py{release.tag[2:]}_standin_0",
         subdir="noarch" if wheel.pure else "linux-64",
         files=entries,
         depends=depends,
         license=_licence(wheel),
         about={
             "summary": str(wheel.metadata.get("Summary", "")),
-            "extra": {"wheel": wheel.path.name, "sha256": wheel.pin.sha256},
+            "extra": {"wheel": wheel.path.name, "sha256": wheel.sha256},
         },
         info=info,
     )
@@ -108,11 +97,11 @@ def _site_files(wheel: Wheel, site: str) -> list[Entry]:
     return [Entry(f"{site}/{path}", data, executable=executable) for path, (data, executable) in files.items()]
 
 
-def _data_files(wheel: Wheel) -> list[Entry]:
+def _data_files(wheel: Wheel, python: str) -> list[Entry]:
     """Scripts, headers and data of the wheel's .data folder."""
     places = {
         "scripts": "python-scripts" if wheel.pure else "bin",
-        "headers": f"include/python{PYTHON}/{wheel.pin.name}",
+        "headers": f"include/python{python}/{wheel.pin.name}",
         "data": "",
     }
     start = wheel.dist_info.replace(".dist-info", ".data") + "/"

@@ -12,8 +12,9 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from maintain.bootstrap import uv_settings
-from maintain.channel.base import PYTHON
-from maintain.channel.wheels import download
+from maintain.channel.release import BOOKWORM, RELEASES
+from maintain.channel.wheels import Pin, download
+from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, sha256_file
 from maintain.lib.paths import MANIFEST, RECIPES
@@ -23,23 +24,51 @@ RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
 """What the prefect-env command needs beside Prefect; Prefect 1 does not bring all of it."""
 
 
+RESOLVED = BOOKWORM
+"""The release for whose Python the versions are chosen; the older one, whose dependencies the newer one's are among."""
+
+
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
     wanted = [f"prefect=={_prefect(line)}", *_bounds(line), *RUNTIME, "pip"]
     versions = _resolve(wanted)
-    with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
-        hashes = {
-            str(canonicalize_name(path.name.partition("-")[0])): sha256_file(path)
-            for path in download([(name, version, None) for name, version in versions.items()], Path(folder))
-        }
+    hashes, pythons = _hashes(line, versions)
     header = (
-        f"# Line {line} of the stand-in channel: Prefect and all it needs for Python {PYTHON} on linux-64,\n"
-        f"# each pinned to one wheel. Made from pixi.toml and recipe/lines.toml by: scripts/channel pin {line}\n"
+        f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
+        f"# for Python {' and one for '.join(pythons)}. Made from pixi.toml and recipe/lines.toml by:\n"
+        f"# scripts/channel pin {line}\n"
     )
-    lines = [f"{name}=={version} --hash=sha256:{hashes[name]}\n" for name, version in sorted(versions.items())]
+    lines = [
+        f"{name}=={version}" + "".join(f" --hash=sha256:{sha256}" for sha256 in hashes[name]) + "\n"
+        for name, version in sorted(versions.items())
+    ]
     path = RECIPES / "lines" / f"{line}.txt"
     atomic_write(path, header + "".join(lines))
     return path
+
+
+def _hashes(line: str, versions: dict[str, str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Each project's wheels by their hashes, and the Pythons that they are for: those for which all are to be had."""
+    hashes: dict[str, list[str]] = {name: [] for name in versions}
+    pythons: list[str] = []
+    wanted = [Pin(name, version, ()) for name, version in versions.items()]
+    for release in RELEASES.values():
+        with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
+            try:
+                found = download(wanted, Path(folder), release)
+            except ToolError as error:
+                if not pythons or "no matching distribution" not in (error.why or "").lower():
+                    raise
+                say(f"line {line} is not pinned for {release}: {error.why}")
+                continue
+            pythons.append(release.python)
+            for path in found:
+                name, sha256 = str(canonicalize_name(path.name.partition("-")[0])), sha256_file(path)
+                if sha256 not in hashes[name]:
+                    hashes[name].append(sha256)
+                if path.name.endswith("-none-any.whl"):  # the same for every release
+                    wanted.remove(Pin(name, versions[name], ()))
+    return hashes, pythons
 
 
 def _prefect(line: str) -> str:
@@ -64,7 +93,7 @@ def _resolve(wanted: list[str]) -> dict[str, str]:
             "missing-program", "uv is not on PATH", why="it resolves the pins", fix="install uv, then run it again"
         )
     command = [uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", "-"]
+    command += ["--python-version", RESOLVED.python, "--python-platform", f"x86_64-manylinux_2_{RESOLVED.glibc}", "-"]
     done = subprocess.run(
         command, input="\n".join(wanted), env=uv_settings(dict(os.environ)), capture_output=True, text=True, check=False
     )

@@ -14,7 +14,6 @@ from pathlib import Path
 
 MODULES = [
     "_bz2",
-    "_crypt",
     "_ctypes",
     "_curses",
     "_hashlib",
@@ -26,6 +25,9 @@ MODULES = [
     "readline",
     "zlib",
 ]
+GONE = {"_crypt": (3, 13)}
+"""Modules that Python has no more since that version."""
+
 SYSTEM = re.compile(r"/(ld-linux-x86-64|lib(c|m|dl|rt|pthread|util|resolv|nss_\w+))[.-]")
 """The system's C library, which every conda environment takes from the host."""
 
@@ -33,7 +35,8 @@ SYSTEM = re.compile(r"/(ld-linux-x86-64|lib(c|m|dl|rt|pthread|util|resolv|nss_\w
 def main() -> None:
     """Import what loads a library, then look at which files were mapped."""
     missing = []
-    for name in [*MODULES, *sys.argv[1:]]:
+    there = [name for name, version in GONE.items() if sys.version_info < version]
+    for name in [*MODULES, *there, *sys.argv[1:]]:
         try:
             import_module(name)
         except ImportError as error:

@@ -12,43 +12,36 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.utils import canonicalize_name
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from maintain.channel.base import PYTHON
+from maintain.channel.release import Release, of_host, tags
 from maintain.lib.console import progress
 from maintain.lib.errors import ToolError
 from maintain.lib.files import sha256_file
 from maintain.lib.paths import RECIPES, cache_dir
-
-TAG = "cp" + PYTHON.replace(".", "")
 
 BORROWED = {("pendulum", "2.1.2"): "3.9"}
 """Releases without a wheel for our Python whose C extensions are optional, and the Python whose wheel is taken
 instead; ``convert`` leaves the extensions out. So neither a compiler nor an unpinned build backend is needed.
 pendulum 2.1.2 falls back to Python code where its extensions are missing (pendulum/parsing, pendulum/helpers)."""
 
-PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(36, 4, -1)] + [
-    f"manylinux{year}_x86_64" for year in ("2014", "2010", "1")
-]
-"""Wheel platforms that run on Debian 12 (glibc 2.36)."""
-
 SHARDS = 3
 """How many pips download at once; more only compete for two cores."""
 
 
 class Pin(NamedTuple):
-    """One project at one version, and the SHA-256 of the wheel that is taken."""
+    """One project at one version, and the SHA-256 of each wheel that may be taken: one, or one for each Python."""
 
     name: str
     version: str
-    sha256: str
+    hashes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -81,6 +74,11 @@ class Wheel:
             raise ToolError("bad-file", "a wheel must have one .dist-info folder", where=str(self.path))
         path, (data, _) = found.popitem()
         return path.partition("/")[0], email.parser.Parser().parsestr(data.decode())
+
+    @cached_property
+    def sha256(self) -> str:
+        """Its hash, which is one of its pin's."""
+        return sha256_file(self.path)
 
     @property
     def dist_info(self) -> str:
@@ -128,17 +126,18 @@ def pins(line: str) -> list[Pin]:
 
 
 def parse(text: str, source: str) -> list[Pin]:
-    """The pins of a requirements file; each line must read ``name==version --hash=sha256:HEX``."""
+    """The pins of a requirements file; each line must read ``name==version --hash=sha256:HEX``, or have more hashes."""
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         body = line.partition("#")[0].strip()
-        match = re.fullmatch(r"([\w.-]+)==(\S+) +--hash=sha256:([0-9a-f]{64})", body)
+        match = re.fullmatch(r"([\w.-]+)==(\S+)((?: +--hash=sha256:[0-9a-f]{64})+)", body)
         if match:
-            found.append(Pin(str(canonicalize_name(match[1])), match[2], match[3]))
+            hashes = tuple(word.rpartition(":")[2] for word in match[3].split())
+            found.append(Pin(str(canonicalize_name(match[1])), match[2], hashes))
         elif body:
             raise ToolError(
                 "bad-file",
-                "a pin must read: name==version --hash=sha256:HEX",
+                "a pin must read: name==version --hash=sha256:HEX [--hash=...]",
                 where=f"{source}:{number}",
                 why=f"found: {body}",
                 fix="scripts/channel pin",
@@ -146,21 +145,22 @@ def parse(text: str, source: str) -> list[Pin]:
     return found
 
 
-def fetch(wanted: Iterable[Pin]) -> dict[Pin, Wheel]:
-    """The wheels of ``wanted``, downloaded where the cache lacks them, verified in any case."""
+def fetch(wanted: Iterable[Pin], release: Release | None = None) -> dict[Pin, Wheel]:
+    """The wheels of ``wanted`` for ``release`` (the host's), downloaded where the cache lacks them, verified always."""
+    release = release or of_host()
     store = cache_dir() / "stand-in" / "wheels"
     store.mkdir(parents=True, exist_ok=True)
     wanted = sorted(set(wanted))
     with ThreadPoolExecutor() as pool:
-        kept = dict(zip(wanted, pool.map(lambda pin: _kept(store, pin.sha256), wanted), strict=True))
+        kept = dict(zip(wanted, pool.map(lambda pin: _kept(store, pin, release), wanted), strict=True))
     missing = [pin for pin, path in kept.items() if path is None]
     if missing:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as folder:
-            for path in download([(pin.name, pin.version, pin.sha256) for pin in missing], Path(folder)):
+            for path in download(missing, Path(folder), release):
                 home = store / sha256_file(path)
                 home.mkdir(exist_ok=True)
                 path.replace(home / path.name)
-        kept |= {pin: _kept(store, pin.sha256) for pin in missing}
+        kept |= {pin: _kept(store, pin, release) for pin in missing}
     lost = [f"{pin.name} {pin.version}" for pin, path in kept.items() if path is None]
     if lost:
         raise ToolError(
@@ -169,31 +169,42 @@ def fetch(wanted: Iterable[Pin]) -> dict[Pin, Wheel]:
     return {pin: Wheel(path, pin) for pin, path in kept.items() if path}
 
 
-def _kept(store: Path, sha256: str) -> Path | None:
-    """The whole wheel with that hash in the cache, if there is one; a damaged one is dropped."""
-    for path in (store / sha256).glob("*.whl"):
-        if sha256_file(path) == sha256:
-            return path
-        path.unlink()
+def _kept(store: Path, pin: Pin, release: Release) -> Path | None:
+    """The whole wheel of ``pin`` that serves ``release``, if the cache has one; a damaged one is dropped."""
+    for sha256 in pin.hashes:
+        for path in (store / sha256).glob("*.whl"):
+            if sha256_file(path) != sha256:
+                path.unlink()
+            elif pin[:2] in BORROWED or serves(path.name, release):
+                return path
     return None
 
 
-def download(wanted: Sequence[tuple[str, str, str | None]], folder: Path) -> list[Path]:
-    """Download wheels, each (name, version, SHA-256 or None), into ``folder`` with pip and return their paths.
+def serves(file: str, release: Release) -> bool:
+    """Whether the wheel of that file name runs on ``release``."""
+    try:
+        return not tags(release).isdisjoint(parse_wheel_filename(file)[3])
+    except InvalidWheelFilename as error:
+        raise ToolError("bad-file", "a wheel has no valid name", where=file, why=str(error)) from error
 
-    Several pips run at once. They take index, proxy and CA from the user's settings and check the hashes. None is
-    asked for two versions of a project: pip calls that a conflict.
+
+def download(wanted: Iterable[Pin], folder: Path, release: Release) -> list[Path]:
+    """Download the wheels of ``wanted`` for ``release`` into ``folder`` with pip and return their paths.
+
+    Several pips run at once. They take index, proxy and CA from the user's settings and check the hashes, where a pin
+    has any. None is asked for two versions of a project: pip calls that a conflict.
     """
     groups: dict[tuple[str, int, int], list[str]] = {}
     versions: Counter[str] = Counter()
-    for number, (name, version, sha256) in enumerate(sorted(wanted)):
-        python = BORROWED.get((name, version), PYTHON)
-        line = f"{name}=={version}" + (f" --hash=sha256:{sha256}" if sha256 else "")
-        groups.setdefault((python, versions[name] // SHARDS, number % SHARDS), []).append(line)
-        versions[name] += 1
-    with ThreadPoolExecutor(len(groups)) as pool, progress() as bar:
+    wanted = sorted(wanted)
+    for number, pin in enumerate(wanted):
+        python = BORROWED.get(pin[:2], release.python)
+        line = f"{pin.name}=={pin.version}" + "".join(f" --hash=sha256:{sha256}" for sha256 in pin.hashes)
+        groups.setdefault((python, versions[pin.name] // SHARDS, number % SHARDS), []).append(line)
+        versions[pin.name] += 1
+    with ThreadPoolExecutor(max(len(groups), 1)) as pool, progress() as bar:
         task = bar.add_task("wheels", total=len(wanted))
-        jobs = [pool.submit(_pip, lines, python, folder) for (python, *_), lines in groups.items()]
+        jobs = [pool.submit(_pip, lines, python, release, folder) for (python, *_), lines in groups.items()]
         pending = set(jobs)
         while pending:
             pending = wait(pending, timeout=0.2).not_done
@@ -203,12 +214,12 @@ def download(wanted: Sequence[tuple[str, str, str | None]], folder: Path) -> lis
     return sorted(folder.glob("*.whl"))
 
 
-def _pip(lines: list[str], python: str, folder: Path) -> None:
+def _pip(lines: list[str], python: str, release: Release, folder: Path) -> None:
     tag = "cp" + python.replace(".", "")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary", ":all:", "--implementation", "cp", "--python-version", python]
     command += [word for abi in (tag, "abi3", "none") for word in ("--abi", abi)]
-    command += [word for platform in PLATFORMS for word in ("--platform", platform)]
+    command += [word for platform in release.platforms for word in ("--platform", platform)]
     command += ["--dest", str(folder)]
     with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=folder) as file:
         file.write("\n".join(lines) + "\n")
@@ -221,10 +232,10 @@ def _pip(lines: list[str], python: str, folder: Path) -> None:
             check=False,
         )
     if done.returncode:
-        raise _explain(done.stderr)
+        raise _explain(done.stderr, release)
 
 
-def _explain(text: str) -> ToolError:
+def _explain(text: str, release: Release) -> ToolError:
     """What pip's messages mean for the user."""
     lowered = text.lower()
     said = [line.strip() for line in text.splitlines() if line.strip()]
@@ -232,9 +243,10 @@ def _explain(text: str) -> ToolError:
     if "do not match the hashes" in lowered:
         return ToolError(
             "hash-mismatch",
-            "a wheel of the index is not the file that is pinned",
+            f"a wheel of the index for {release} is not a file that is pinned",
             why=why,
-            fix="check what your index or proxy serves; scripts/channel pin makes new pins",
+            fix="scripts/channel pin writes the hashes for each release that has all wheels; else check what your "
+            "index or proxy serves",
         )
     if "no space left" in lowered:
         return ToolError("disk-full", "the disk is full", why=why, fix="free some space or set PREFECT_ENV_CACHE")

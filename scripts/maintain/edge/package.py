@@ -15,6 +15,7 @@ from packaging.version import Version
 from maintain.channel.convert import convert
 from maintain.channel.index import index
 from maintain.channel.package import Package
+from maintain.channel.release import of_host
 from maintain.channel.wheels import Wheel
 from maintain.lib.errors import ToolError
 from maintain.recipes.lines import BINDING, GRAPHVIZ, Line, load_lines
@@ -39,7 +40,7 @@ def packages(wheel: Wheel, commit: str, *, lean: bool) -> list[Package]:
             fix="teach maintain/edge what these extras stand for",
         )
     line = Line("edge", wheel.pin.version, str(wheel.metadata["Requires-Python"]), (), (), metadata)
-    package = convert(wheel, metadata["requires"].__getitem__)
+    package = convert(wheel, metadata["requires"].__getitem__, of_host())
     about = {**package.about, "extra": {**package.about["extra"], "commit": commit}}
     return [
         replace(

@@ -98,4 +98,4 @@ def build(revision: Revision, folder: Path) -> Wheel:
             fix="if it wants other build tools: add them to requirements/build.in, then scripts/lock --tools",
         )
     version = wheels[0].name.split("-")[1]
-    return Wheel(wheels[0], Pin("prefect", version, sha256_file(wheels[0])))
+    return Wheel(wheels[0], Pin("prefect", version, (sha256_file(wheels[0]),)))

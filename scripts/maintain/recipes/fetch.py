@@ -39,5 +39,5 @@ def place(wheel: Wheel) -> Path:
         temporary = target.with_suffix(".tmp")
         shutil.copyfile(wheel.path, temporary)
         temporary.replace(target)
-    verify_sha256(target, wheel.pin.sha256, source=str(target))
+    verify_sha256(target, wheel.sha256, source=str(target))
     return target

@@ -202,7 +202,7 @@ def collect(wheel_of: Callable[[str], Wheel | None]) -> str:
     scripts.read_string(prefect.text("entry_points.txt") or "[console_scripts]")
     built = {name: wheel for name in BUILT if (wheel := wheel_of(name))}
     data = {
-        "wheels": {name: {"file": wheel.path.name, "sha256": wheel.pin.sha256} for name, wheel in built.items()},
+        "wheels": {name: {"file": wheel.path.name, "sha256": wheel.sha256} for name, wheel in built.items()},
         "versions": {name: wheel.pin.version for name, wheel in built.items()},
         "entry_points": [f"{name} = {target}" for name, target in scripts["console_scripts"].items()],
         "requires": requires,
@@ -211,9 +211,9 @@ def collect(wheel_of: Callable[[str], Wheel | None]) -> str:
 
 
 def _metadata(line: str, prefect: str) -> dict[str, Any]:
-    path, pinned = metadata_file(line), {pin.name: (pin.version, pin.sha256) for pin in pins(line)}
+    path, pinned = metadata_file(line), {pin.name: pin for pin in pins(line)}
     fix = f"scripts/recipe fetch --line {line}"
-    there = pinned.get("prefect", ("none",))[0]
+    there = pinned["prefect"].version if "prefect" in pinned else "none"
     if there != prefect:
         raise ToolError(
             "bad-file",
@@ -227,7 +227,10 @@ def _metadata(line: str, prefect: str) -> dict[str, Any]:
         raise ToolError(
             "bad-file", f"no usable metadata of line {line}", where=str(path), why=str(error), fix=fix
         ) from error
-    if found != {name: pinned[name] for name in BUILT if name in pinned}:
+    wanted = {name: pinned[name] for name in BUILT if name in pinned}
+    if found.keys() != wanted.keys() or any(
+        found[name] not in [(pin.version, sha256) for sha256 in pin.hashes] for name, pin in wanted.items()
+    ):
         raise ToolError(
             "bad-file", f"the metadata of line {line} is not of the pinned wheels", where=str(path), fix=fix
         )
