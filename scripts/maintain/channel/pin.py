@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from maintain import bounds
 from maintain.bootstrap import uv_settings
 from maintain.channel.base import PYTHON
 from maintain.channel.wheels import download
@@ -25,8 +25,9 @@ RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
 
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
-    wanted = [f"prefect=={_prefect(line)}", *_bounds(line), *RUNTIME, "pip"]
-    versions = _resolve(wanted)
+    prefect = _prefect(line)
+    added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
+    versions = resolve([f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
     with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
         hashes = {
             str(canonicalize_name(path.name.partition("-")[0])): sha256_file(path)
@@ -34,7 +35,7 @@ def pin(line: str) -> Path:
         }
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs for Python {PYTHON} on linux-64,\n"
-        f"# each pinned to one wheel. Made from pixi.toml and recipe/lines.toml by: scripts/channel pin {line}\n"
+        f"# each pinned to one wheel. Made from pixi.toml and recipe/bounds.toml by: scripts/channel pin {line}\n"
     )
     lines = [f"{name}=={version} --hash=sha256:{hashes[name]}\n" for name, version in sorted(versions.items())]
     path = RECIPES / "lines" / f"{line}.txt"
@@ -51,20 +52,15 @@ def _prefect(line: str) -> str:
     return lines[line].prefect
 
 
-def _bounds(line: str) -> list[str]:
-    text = (RECIPES / "lines.toml").read_text(encoding="utf-8")
-    return [str(bound["spec"]) for bound in tomllib.loads(text).get(line, {}).get("bounds", [])]
-
-
-def _resolve(wanted: list[str]) -> dict[str, str]:
-    """The newest versions that satisfy ``wanted``, normalised project name -> version."""
+def resolve(wanted: list[str], *options: str) -> dict[str, str]:
+    """The newest versions that satisfy ``wanted``, normalised project name -> version; ``options`` go to uv."""
     uv = shutil.which("uv")
     if not uv:
         raise ToolError(
             "missing-program", "uv is not on PATH", why="it resolves the pins", fix="install uv, then run it again"
         )
     command = [uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", "-"]
+    command += ["--python-version", PYTHON, "--python-platform", "x86_64-manylinux_2_36", *options, "-"]
     done = subprocess.run(
         command, input="\n".join(wanted), env=uv_settings(dict(os.environ)), capture_output=True, text=True, check=False
     )
@@ -74,7 +70,7 @@ def _resolve(wanted: list[str]) -> dict[str, str]:
             "unsatisfiable" if unsolved else "network",
             "uv cannot resolve the line's requirements",
             why=done.stderr.strip()[-1500:],
-            fix="change recipe/lines.toml"
+            fix="change recipe/bounds.toml"
             if unsolved
             else "check the network and the index settings, then run it again",
         )
