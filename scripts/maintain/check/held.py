@@ -58,7 +58,9 @@ def findings(manifest: Manifest, lock: Lock, bounds: Iterable[Bound]) -> Iterato
             if found is None and bound.requirement:
                 yield Finding("bounds", f"{name} on {subdir}", f"{bound.name} is not locked: {bound.reason}", FIX)
             elif found is not None and not MatchSpec(bound.conda).matches(found):
-                what = f"{bound.name} {found.version} is locked with Prefect {locked['prefect'].version}: {bound.reason}"
+                what = (
+                    f"{bound.name} {found.version} is locked with Prefect {locked['prefect'].version}: {bound.reason}"
+                )
                 yield Finding("bounds", f"{name} on {subdir}", what, f"{WRITE} && {FIX}")
 
 
@@ -163,7 +165,7 @@ def _joined(line: str, clauses: set[str]) -> str:
     """``line``, a package's with a version constraint, with ``clauses`` added to it."""
     inline = re.search(r"version\s*=\s*\"([^\"]*)\"", line)
     match = inline or re.search(r"=\s*\"([^\"]*)\"", line)
-    if match is None or "{" in line and not inline:
+    if match is None or ("{" in line and not inline):
         return line.replace("{", f'{{ version = "{",".join(sorted(clauses))}",', 1)
     old = [text for text in match[1].split(",") if text.strip() not in ("", "*")]
     new = ",".join([*old, *sorted(clauses - set(old))])

@@ -300,12 +300,16 @@ def _support(line: ManifestLine, data: dict[str, Any], path: Path) -> Support:
     except InvalidVersion as error:
         raise ToolError("bad-file", f"line {line.name}: newest is no version", where=str(path)) from error
     if not ordered:
-        what = f"line {line.name} is at {line.prefect}, its series at {texts[2]}, Prefect at {newest}: one of them is old"
+        what = (
+            f"line {line.name} is at {line.prefect}, its series at {texts[2]}, Prefect at {newest}: one of them is old"
+        )
         raise ToolError("bad-file", what, where=str(path), fix="scripts/bump --lines")
     if bool(texts[3]) == (line.prefect == newest):
         what = f"line {line.name} must say why it is behind" if not texts[3] else f"line {line.name} is not behind"
         raise ToolError("bad-file", what, where=str(path), why=f"Prefect's newest is {newest}", fix="correct behind")
-    return Support(released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)), texts[2], newest, looked, texts[3])
+    return Support(
+        released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)), texts[2], newest, looked, texts[3]
+    )
 
 
 def _after(minor: str) -> str:
