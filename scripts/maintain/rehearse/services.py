@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,9 +28,7 @@ def postgresql() -> Iterator[str]:
 
     Raises ``missing-program`` and ``command-failed``.
     """
-    programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-    if programs is None:
-        raise _missing("PostgreSQL's server", "postgresql")
+    programs = _programs()
     port = free_port()
     with _folder() as folder:
         data = folder / "data"
@@ -68,6 +67,27 @@ def redis() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+def versions(*, redis: bool) -> dict[str, str]:
+    """The versions of the services that a rehearsal takes."""
+    words = {"postgresql": [_programs() / "postgres", "--version"]} | (
+        {"redis": ["redis-server", "--version"]} if redis else {}
+    )
+    found = {}
+    for name, command in words.items():
+        said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False).stdout
+        number = re.search(r"\d+(\.\d+)+", said)
+        found[name] = number[0] if number else "unknown"
+    return found
+
+
+def _programs() -> Path:
+    """The folder of the newest PostgreSQL's programs. Raises ``missing-program``."""
+    programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+    if programs is None:
+        raise _missing("PostgreSQL's server", "postgresql")
+    return programs
 
 
 @contextmanager

@@ -103,7 +103,8 @@ def worker() -> str:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     log = Path(os.environ["PREFECT_HOME"], "worker.log")
     with get_client(sync_client=True) as client, log.open("ab") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
+        eager = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}  # it asks every ten seconds otherwise
+        process = subprocess.Popen(command, env=eager, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
         try:
             until(lambda: process.poll() is not None or pool_is_there(client), f"the worker's pool; see {log}")
             must(process.poll() is None, f"the worker ended with {process.poll()}: {log.read_text()[-800:]}")
