@@ -117,6 +117,7 @@ def _make(release: Release, home: Path) -> None:
             raise explain(done.stderr)
         for file, text in FILES.items():
             (folder / "root" / file).write_text(text, encoding="utf-8")
+        shutil.rmtree(folder / "root" / "etc" / "apt")  # sources and settings, maybe with a proxy's password
         (folder / "root").chmod(0o755)
         (folder / "root").rename(home)
 
