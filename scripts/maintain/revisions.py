@@ -1,7 +1,8 @@
 """Write ``prefect_env/data/revisions.json``: which Prefect wrote a database, read from its alembic revision.
 
 The revisions come from the migration folders of the lines' wheels, so a bump of a line brings its migrations along;
-the heads of releases that are no line of ours are facts of Prefect's tags, listed in :data:`HEADS`.
+the heads of releases that are no line of ours are facts of Prefect's tags, listed in :data:`HEADS`, and those that were
+a line of ours once stay in the file.
 ``python -m maintain.revisions`` in the tool environment writes the file; a test compares it with the wheels.
 """
 
@@ -17,7 +18,7 @@ import click
 
 from maintain.lib.console import emit, main, say, tool
 from maintain.lib.errors import ToolError
-from maintain.lib.files import atomic_write
+from maintain.lib.files import atomic_write, explained
 from maintain.lib.paths import RUNTIME
 from maintain.manifest import load
 
@@ -90,7 +91,7 @@ def document(wheels: Iterable[tuple[str, Path]]) -> str:
         chains = {version: chain(wheel, dialect) for version, wheel in by_version}
         revisions = chains[by_version[-1][0]]
         index = [revision for revision, _ in revisions]
-        heads = HEADS[dialect] | {version: found[-1][0] for version, found in chains.items()}
+        heads = HEADS[dialect] | _written(dialect) | {version: found[-1][0] for version, found in chains.items()}
         unknown = [revision for found in chains.values() for revision, _ in found if revision not in index]
         unknown += [revision for revision in heads.values() if revision not in index]
         if unknown:
@@ -100,6 +101,13 @@ def document(wheels: Iterable[tuple[str, Path]]) -> str:
             "heads": dict(sorted(heads.items(), key=lambda pair: index.index(pair[1]))),
         }
     return json.dumps(content, indent=1) + "\n"
+
+
+def _written(dialect: str) -> dict[str, str]:
+    """The heads that the file has now: what a release had reached does not change when its line moves on."""
+    with explained(DATA):
+        heads: dict[str, str] = json.loads(DATA.read_text(encoding="utf-8"))[dialect]["heads"]
+    return heads
 
 
 def _key(version: str) -> tuple[int, ...]:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from maintain import bounds
 from maintain.channel import base, wheels
 from maintain.channel.release import BOOKWORM, RELEASES, Release
 from maintain.channel.specs import conda_name, conda_version, dependencies, match_spec
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import RECIPES
 from maintain.manifest import load
 
 
@@ -85,14 +84,13 @@ def test_a_pin_without_exact_version_and_hash_is_refused(line: str) -> None:
 
 
 def test_the_committed_pins_hold_each_line_and_its_bounds() -> None:
-    bounds = tomllib.loads((RECIPES / "lines.toml").read_text())
+    every = bounds.load()
     for name, line in load().lines.items():
         pins = {pin.name: pin for pin in wheels.pins(name)}
         assert pins["prefect"].version == line.prefect
-        for bound in bounds.get(name, {}).get("bounds", []):
-            requirement = Requirement(bound["spec"])
+        for requirement in bounds.requirements(bounds.applying(every, line.prefect)):
             assert requirement.specifier.contains(pins[requirement.name].version), (
-                f"scripts/channel pin {name}: {bound['spec']}"
+                f"scripts/channel pin {name}: {requirement}"
             )
 
 

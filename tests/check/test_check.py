@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from maintain import bounds
 from maintain.check import __main__ as command
 from maintain.check import drift, hosts, rules
 from maintain.check.__main__ import findings
@@ -346,6 +347,7 @@ def test_the_command_prints_findings_and_fails(project: Path, monkeypatch: pytes
     monkeypatch.setattr(command, "ROOT", project)
     monkeypatch.setattr(drift, "recipes", lambda: iter(()))
     monkeypatch.setattr(drift, "lines", lambda manifest: iter(()))
+    monkeypatch.setattr(bounds, "load", lambda folder: ())
     (project / "envs" / "index.json").write_text("{")
     done = CliRunner().invoke(command.cli, [])
     assert done.exit_code == Exit.CHECK_FAILED

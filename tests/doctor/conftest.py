@@ -172,7 +172,7 @@ def record(prefix: Path, name: str, version: str, roots: list[str], depends: lis
 
 @pytest.fixture
 def subject(tmp_path: Path) -> Subject:
-    """Prefect 3.8.8 with four packages on a RHEL 9 without faults; its database is at the head."""
+    """Prefect 3.9.1 with four packages on a RHEL 9 without faults; its database is at the head."""
     prefix = tmp_path / "envs" / "prefect"
     site = prefix / "lib" / "python3.11" / "site-packages"
     package = site / "prefect"
@@ -191,12 +191,12 @@ def subject(tmp_path: Path) -> Subject:
     (package / "__init__.py").write_text("")
     (package / "client" / "constants.py").write_text('SERVER_API_VERSION = "0.8.4"\n')
     (package / "settings" / "models" / "root.py").write_text(MODELS)
-    migrations(package, "3.8.8")
-    dist_info(site, "prefect", "3.8.8", Requires_Dist="websockets>=15,<17")
+    migrations(package, "3.9.1")
+    dist_info(site, "prefect", "3.9.1", Requires_Dist="websockets>=15,<17")
     dist_info(site, "websockets", "16.1.1")
     record(prefix, "python", "3.11.9", ["bin"], ["__glibc >=2.17,<3.0.a0"])
     record(prefix, "libsqlite", "3.50.4", ["lib/libsqlite3.so"])
-    record(prefix, "prefect", "3.8.8", ["site"])
+    record(prefix, "prefect", "3.9.1", ["site"])
     home = tmp_path / "home"
     host = Host(
         system="linux",
@@ -218,7 +218,7 @@ def subject(tmp_path: Path) -> Subject:
             Library("SQLite", "3.50.4", str(prefix / "lib" / "libsqlite3.so")),
             Library("OpenSSL", "3.5.2", str(prefix / "lib" / "libssl.so.3")),
         ),
-        packages={"prefect": "3.8.8", "websockets": "16.1.1"},
+        packages={"prefect": "3.9.1", "websockets": "16.1.1"},
         double_quoted=True,
         search=(str(site),),
         temp="/tmp",
@@ -227,5 +227,5 @@ def subject(tmp_path: Path) -> Subject:
     )
     (home / ".prefect").mkdir(parents=True)
     made = Subject(tmp_path, host)
-    made.database(revisions.table("sqlite")[1]["3.8.8"])
+    made.database(revisions.table("sqlite")[1]["3.9.1"])
     return made

@@ -9,7 +9,7 @@ import shutil
 import pytest
 from click.testing import CliRunner, Result
 
-from doctor.conftest import Subject, migrations
+from doctor.conftest import Subject, migrations, record
 from maintain.revisions import DATA, document, wheels_of_lines
 from prefect_env import revisions
 from prefect_env.db.base import State
@@ -19,7 +19,7 @@ from prefect_env.doctor.checks import telemetry
 from prefect_env.doctor.command import doctor
 from prefect_env.doctor.context import Options
 from prefect_env.doctor.registry import Status, checks
-from prefect_env.versions import Version
+from prefect_env.versions import Version, within
 
 
 def call(subject: Subject, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
@@ -128,7 +128,7 @@ def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("revision", "status", "words"),
     [
-        ("d4a7e1c93f52", Status.OK, "of Prefect 3.8.8"),
+        ("91e2b8f3d6a4", Status.OK, "of Prefect 3.9.1"),
         ("b23c83a12cb4", Status.WARN, "of Prefect 2.20.26"),
         ("unheard-of", Status.FAIL, "does not know"),
         (None, Status.SKIP, "no tables yet"),
@@ -139,7 +139,7 @@ def test_a_postgresql_database_is_compared_too(
 ) -> None:
     subject.options = Options()
     subject.env(PREFECT_SERVER_DATABASE_CONNECTION_URL="postgresql+asyncpg://prefect:secret@db.example/prefect")
-    migrations(subject.site / "prefect", "3.8.8", "postgresql")
+    migrations(subject.site / "prefect", "3.9.1", "postgresql")
     monkeypatch.setattr(Postgres, "state", lambda _: State(revision, frozenset({"alembic_version"})))
     found = subject.report()["database-server"]
     assert (found.status, words in found.evidence) == (status, True)
@@ -155,9 +155,64 @@ def test_a_postgresql_server_that_does_not_answer(subject: Subject, monkeypatch:
 
 
 def test_versions_are_ordered_by_stage() -> None:
-    names = ["2.0a9", "2.0a10", "2.0b6", "2.0rc1", "2.0.0", "2.8.6", "2.8.10", "2.20.26", "3.0.0rc1", "3.0", "3.8.8"]
+    names = [
+        "2.0a9",
+        "2.0a10",
+        "2.0b6",
+        "2.0rc1",
+        "2.0.0",
+        "2.8.6",
+        "2.8.10",
+        "2.20.26",
+        "3.0.0rc1",
+        "3.0",
+        "3.8.8",
+        "3.9.1",
+    ]
     assert sorted(map(Version, reversed(names))) == [Version(name) for name in names]
     assert Version("2.0") == "2.0.0" != Version("2.0b6")
+
+
+@pytest.mark.parametrize(
+    ("version", "specifiers", "kept"),
+    [
+        ("3.6.24", ">=3.6,<3.7", True),
+        ("3.7.0rc1", ">=3.6,<3.7", False),  # it leads to 3.7
+        ("3.6", "==3.6.*", True),
+        ("3.60.1", "==3.6.*", False),
+        ("2.8.6", "==2.8.6", True),
+        ("2.9", "!=2.9,!=3.1", False),
+        ("0.137.0", "<0.137", False),
+        ("1.10", ">1.9,<=1.10.0", True),
+    ],
+)
+def test_specifiers_are_kept_or_not(version: str, specifiers: str, kept: bool) -> None:
+    assert within(Version(version), specifiers) is kept
+
+
+@pytest.mark.parametrize(
+    "packages",
+    [
+        {"prefect": "3.6.24", "fastapi": "0.136.3", "redis": "7.4.0"},
+        {"prefect": "3.5.0", "fastapi": "0.136.3", "redis": "8.1.0"},  # 3.5 does not ask for redis
+        {"prefect": "3.9.1", "fastapi": "0.150.0", "redis": "8.1.0", "pydantic": "2.14.4"},
+        {"prefect": "3.6.24", "fastapi": "unknown"},
+        {"prefect-client": "3.6.24", "fastapi": "0.141.1"},  # no server that fastapi could break
+    ],
+)
+def test_pairs_that_work_are_not_blamed(subject: Subject, packages: dict[str, str]) -> None:
+    subject.change(packages=packages)
+    assert subject.report()["prefect-release"].status is Status.OK
+
+
+def test_a_dead_pair_is_mended_by_what_installed_it(subject: Subject) -> None:
+    subject.change(packages={"prefect": "3.6.24", "redis": "8.1.0"})
+    assert subject.report()["prefect-release"].fix == "python -m pip install 'redis<8'"
+    record(subject.prefix, "redis-py", "8.1.0", [])
+    subject.change(packages={"prefect": "3.6.24", "redis": "8.1.0"})
+    found = subject.report()["prefect-release"]
+    assert found.fix == "conda install 'redis-py <8' (or: pixi add)"
+    assert "times out" in found.cause
 
 
 @pytest.mark.parametrize(
@@ -167,6 +222,7 @@ def test_versions_are_ordered_by_stage() -> None:
         ("20fbd53b3cef", "Prefect 2.20.26"),
         ("14806cb26270", "Prefect 3.8.3"),
         ("a3b9c7d2e5f1", "Prefect 3.8.8"),
+        ("27d8f4e1a6c9", "Prefect 3.9.1"),
         ("unheard-of", None),
     ],
 )

@@ -44,12 +44,12 @@ def damaged_prefect(subject: Subject) -> None:
 
 def second_prefect(subject: Subject) -> None:
     dist_info(subject.site, "prefect", "3.1.0")
-    record(subject.prefix, "prefect", "3.8.8", ["site"])
+    record(subject.prefix, "prefect", "3.9.1", ["site"])
 
 
 def prefect_and_client(subject: Subject) -> None:
-    dist_info(subject.site, "prefect-client", "3.8.8")
-    record(subject.prefix, "prefect", "3.8.8", ["site"])
+    dist_info(subject.site, "prefect-client", "3.9.1")
+    record(subject.prefix, "prefect", "3.9.1", ["site"])
 
 
 def broken_import(subject: Subject) -> None:
@@ -107,7 +107,7 @@ def pixi_lock(subject: Subject) -> None:
     names = [
         "linux-64/python-3.11.9-0",
         "linux-64/libsqlite-3.50.4-0",
-        "noarch/prefect-3.8.8-0",
+        "noarch/prefect-3.9.1-0",
         "noarch/rich-15.0.0-0",
     ]
     packages = [{"conda": f"https://conda.anaconda.org/conda-forge/{name}.conda"} for name in names]
@@ -262,14 +262,25 @@ def altered_file(subject: Subject) -> None:
     (subject.site / "prefect" / "client" / "constants.py").write_text('SERVER_API_VERSION = "0.8.5"\n')
 
 
+def pair(subject: Subject, prefect: str, **others: str) -> None:
+    """A Prefect beside other packages, as a host's record has them."""
+    subject.change(packages={"prefect": prefect, **others})
+
+
 OK, WARN, FAIL = Status.OK, Status.WARN, Status.FAIL
 
 FAULTS = [
     Fault("prefect", FAIL, "no Prefect in", missing_prefect),
     Fault("prefect", FAIL, "has no module", damaged_prefect, ("files",)),
     Fault("prefect-release", FAIL, "Prefect 2.7.11", lambda s: s.change(packages={"prefect": "2.7.11"})),
-    Fault("prefect-single", FAIL, "prefect 3.1.0, prefect 3.8.8", second_prefect),
-    Fault("prefect-single", FAIL, "prefect-client 3.8.8", prefect_and_client),
+    Fault(
+        "prefect-release", FAIL, "fastapi 0.141.1 with Prefect 3.6.24", lambda s: pair(s, "3.6.24", fastapi="0.141.1")
+    ),
+    Fault("prefect-release", FAIL, "fastapi 0.137.1 with Prefect 3.5.0", lambda s: pair(s, "3.5.0", fastapi="0.137.1")),
+    Fault("prefect-release", FAIL, "redis 8.1.0 with Prefect 3.6.24", lambda s: pair(s, "3.6.24", redis="8.1.0")),
+    Fault("prefect-release", FAIL, "pydantic 2.14.4 with Prefect 2.8.6", lambda s: pair(s, "2.8.6", pydantic="2.14.4")),
+    Fault("prefect-single", FAIL, "prefect 3.1.0, prefect 3.9.1", second_prefect),
+    Fault("prefect-single", FAIL, "prefect-client 3.9.1", prefect_and_client),
     Fault("prefect-import", FAIL, "SecretField", broken_import),
     Fault("sqlite", FAIL, "3.24 is needed", old_sqlite),
     Fault("sqlite", FAIL, "3.33 is needed", sqlite_below_the_real_floor),
@@ -353,8 +364,8 @@ FAULTS = [
     Fault("database-wal", WARN, "prefect.db-wal has 101.0 MiB", long_log),
     Fault("database-integrity", FAIL, "prefect.db", damaged_database),
     Fault("database-alpha", FAIL, "2.0a9 or earlier", left_by_alpha),
-    Fault("database-revision", FAIL, "of Prefect 3.8.8; Prefect 3.8.3 ends at", newer_database),
-    Fault("database-revision", WARN, "of Prefect 2.8.6; 54 migrations behind", older_database),
+    Fault("database-revision", FAIL, "of Prefect 3.9.1; Prefect 3.8.3 ends at", newer_database),
+    Fault("database-revision", WARN, "of Prefect 2.8.6; 56 migrations behind", older_database),
     Fault("database-orion", FAIL, "ignores", ignored_orion),
     Fault("database-orion", WARN, "both exist", two_databases),
     Fault("database-sharing", WARN, "Prefect 2.20.26 in", shared_home),
@@ -379,7 +390,7 @@ def retag(subject: Subject, name: str, version: str) -> None:
     shutil.rmtree(next(subject.site.glob(f"{name}-*.dist-info")))
     dist_info(subject.site, name, version)
     subject.change(packages={**subject.host.packages, name: version})
-    record(subject.prefix, "prefect", "3.8.8", ["site"])
+    record(subject.prefix, "prefect", "3.9.1", ["site"])
 
 
 def spoke(report: dict[str, Result]) -> dict[str, Result]:

@@ -130,7 +130,7 @@ def test_what_helps_is_still_there(host: Subject) -> None:
     assert "proxy.example:3128" in found["host/env"]
     assert "AWS_SECRET_ACCESS_KEY=" in found["host/env"]
     assert json.loads(found["settings.json"])["prefect"]["PREFECT_API_KEY"] == ["***", "environment"]
-    assert "prefect 3.8.8" in found["versions.txt"]
+    assert "prefect 3.9.1" in found["versions.txt"]
 
 
 def test_the_recorded_host_can_be_replayed(subject: Subject, tmp_path: Path) -> None:

@@ -16,14 +16,14 @@ from maintain.lib.files import exclusive, verify_sha256
 from maintain.lib.paths import cache_dir
 from maintain.manifest import load
 
-SDIST = "06d7759fec8d905a949c2165562cc97f9a86c603f642bae85c6637ef25dcb841"
-RELEASE = "3.8.8"
+SDIST = "56f091cd49a06e6c3f98eea93648208f6750361d1dd0aeb60b5faa0e9cb5c458"
+RELEASE = "3.9.1"
 
 BUILD_INFO = """\
 from pathlib import Path
 
 TEXT = '__version__ = "{version}"\\n__git_commit__ = "{revision}"\\n'
-TEXT += '__build_date__ = "2026-10-06"\\n__dirty__ = False\\n'
+TEXT += '__build_date__ = "2026-10-30"\\n__dirty__ = False\\n'
 
 
 def write_build_info(project_dir, template_fields, params):

@@ -14,6 +14,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maintain.bounds import applying
+from maintain.bounds import load as load_bounds
 from maintain.bump import __main__ as bump
 from maintain.bump import changelog
 from maintain.lib.errors import ToolError
@@ -57,7 +59,7 @@ def test_conda_lock_renders_the_same_packages(tmp_path: Path) -> None:
 
 
 def test_environment_files_are_yaml_with_the_locked_prefect() -> None:
-    manifest, packages = load(), solution(lockfile.read(LOCK).records)
+    manifest, packages, bounds = load(), solution(lockfile.read(LOCK).records), load_bounds()
     index = json.loads((ENVS / "index.json").read_text(encoding="utf-8"))
     seen = set()
     for name, environment in index["environments"].items():
@@ -70,9 +72,10 @@ def test_environment_files_are_yaml_with_the_locked_prefect() -> None:
                 seen.add((name, subdir))
                 versions = {package.name: package.version for package in packages[name, subdir]}
                 for spec in document["dependencies"]:
-                    if "=" in spec and ">" not in spec:
-                        pinned, _, version = spec.partition("=")
-                        assert versions[pinned] == version
+                    pinned = re.fullmatch(r"([\w.-]+)=([^=]+)", spec)
+                    assert not pinned or versions[pinned[1]] == pinned[2]
+                for bound in applying(bounds, versions.get("prefect", "0")):  # a user who relaxes versions keeps them
+                    assert bound.conda in document["dependencies"]
     assert seen == {(name, subdir) for name, item in manifest.environments.items() for subdir in item.platforms}
 
 

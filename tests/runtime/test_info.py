@@ -35,7 +35,7 @@ def fake_prefect(prefix: Path, code: str) -> None:
         "prefect/_build_info.py": '__build_date__ = "2026-10-06 16:33:07.652121+00:00"\n'
         '__git_commit__ = "b73b09dc36"\n',
         "prefect/client/constants.py": 'SERVER_API_VERSION = "0.8.4"\n',
-        "prefect-3.8.8.dist-info/METADATA": "Metadata-Version: 2.1\nName: prefect\nVersion: 3.8.8\n",
+        "prefect-3.9.1.dist-info/METADATA": "Metadata-Version: 2.1\nName: prefect\nVersion: 3.9.1\n",
     }.items():
         (site / path).parent.mkdir(parents=True, exist_ok=True)
         (site / path).write_text(text)
@@ -61,7 +61,7 @@ def test_prefect_is_broken(prefix: Path, tmp_path: Path) -> None:
     facts = json.loads(shown(prefix, tmp_path, "--json").stdout)["prefect"]
     assert facts["error"] == "Prefect does not run: ImportError: cannot import name 'SecretField' from 'pydantic'"
     assert {key: facts[key] for key in ("Version", "API version", "Git commit", "Built")} == {
-        "Version": "3.8.8",
+        "Version": "3.9.1",
         "API version": "0.8.4",
         "Git commit": "b73b09dc",
         "Built": "Tue, Oct 06, 2026 04:33 PM",

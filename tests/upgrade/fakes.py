@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 import sysconfig
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from maintain.lib.paths import RUNTIME
 from prefect_env import revisions
+from support import fake_server
 from support.commands import Done, run
 
 CLI = """
@@ -24,6 +26,9 @@ chain = (here / "chain").read_text().split()
 
 def app():
     group, database, verb = sys.argv[1:4]
+    if database == "start":
+        from prefect.cli import server
+        server.main((here / "mode").read_text(), int(sys.argv[sys.argv.index("--port") + 1]))
     url = next(value for name, value in os.environ.items() if name.endswith("_DATABASE_CONNECTION_URL"))
     goal = sys.argv[sys.argv.index("-r") + 1] if verb == "downgrade" else chain[-1]
     with closing(sqlite3.connect(url.partition(":///")[2], isolation_level=None)) as db:
@@ -54,11 +59,12 @@ def app():
 """
 
 
-def make(folder: Path, version: str, head: str | None = None, *, extra: str = "") -> Path:
+def make(folder: Path, version: str, head: str | None = None, *, extra: str = "", server: str = "sound") -> Path:
     """A prefix with a false Prefect ``version`` whose newest SQLite revision is ``head``.
 
     It knows the last five revisions down to there and 2.8.6's; its upgrade adds a column to ``flow_run`` for each
-    revision, and runs the statement ``extra`` in the last one.
+    revision, and runs the statement ``extra`` in the last one. Its server is a
+    :mod:`support.fake_server` of the mode ``server``.
     """
     site = folder / f"lib/python3.{sys.version_info.minor}/site-packages"
     package = site / "prefect"
@@ -74,6 +80,8 @@ def make(folder: Path, version: str, head: str | None = None, *, extra: str = ""
     (package / "__init__.py").touch()
     (package / "cli" / "__init__.py").write_text(CLI)
     (package / "extra.sql").write_text(extra)
+    (package / "mode").write_text(server)
+    shutil.copy(str(fake_server.__file__), package / "cli" / "server.py")
     if head is None:
         return folder
     order, _ = revisions.table("sqlite")

@@ -109,7 +109,7 @@ def test_a_changed_backup_is_refused(prefix: Path, home: Path) -> None:
 def test_an_open_database_is_left_alone(prefix: Path, home: Path, command: str, tmp_path: Path) -> None:
     path = home / "prefect.db"
     folder = fakes.cli(prefix, home, "db", "backup").stdout.strip()
-    newer = fakes.make(tmp_path / "newer", "3.8.8", "a3b9c7d2e5f1")
+    newer = fakes.make(tmp_path / "newer", "3.9.1", "27d8f4e1a6c9")
     before = digest(path)
     arguments = {
         "restore": ("db", "restore", folder),
@@ -158,7 +158,7 @@ def test_a_damaged_database_is_said_and_restored(prefix: Path, home: Path, tmp_p
         for place in range(4096, size, 512):
             stream.seek(place)
             stream.write(os.urandom(256))
-    newer = fakes.make(tmp_path / "newer", "3.8.8", "a3b9c7d2e5f1")
+    newer = fakes.make(tmp_path / "newer", "3.9.1", "27d8f4e1a6c9")
     for arguments in (("db", "backup"), ("upgrade", "run", "--to", newer, "--yes")):
         done = fakes.cli(prefix, home, *arguments, code=1)
         assert "the database is damaged" in done.stderr
@@ -183,7 +183,7 @@ def test_a_killed_backup_is_none(prefix: Path, home: Path) -> None:
 
 def test_downgrade_and_back(prefix: Path, home: Path) -> None:
     path = home / "prefect.db"
-    wrong = fakes.cli(prefix, home, "db", "downgrade", "--to", "3.8.8", "--yes", code=2)
+    wrong = fakes.cli(prefix, home, "db", "downgrade", "--to", "3.9.1", "--yes", code=2)
     assert "not a revision below" in wrong.stderr
     fakes.cli(prefix, home, "db", "downgrade", code=2)
     with closing(sqlite3.connect(path)) as db:  # as if upgrades of the false Prefect had made it

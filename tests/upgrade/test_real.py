@@ -125,7 +125,7 @@ def test_a_newer_database_is_explained_and_downgraded(prefix: Prefixes, seeded: 
     status = cli(prefix("2.20"), home, "db", "status", "--json", code=1)
     problem = json.loads(status.stdout)["problem"]
     assert problem["what"] == "the database is newer than Prefect 2.20.26"
-    assert "Prefect 3.8.8" in problem["why"]
+    assert "Prefect 3.9.1" in problem["why"]
     assert "prefect-env db downgrade --revision 20fbd53b3cef" in problem["fix"]
     refused = cli(prefix("3"), home, "upgrade", "run", "--to", prefix("2.20"), "--yes", code=1)
     assert "prefect server database downgrade -y -r 20fbd53b3cef" in refused.stderr

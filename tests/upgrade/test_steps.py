@@ -28,7 +28,7 @@ from support.commands import run
 from upgrade import fakes
 from upgrade.content import digest, missing
 
-HEADS = {"2.8.6": "cf1159bd0d3c", "2.20.26": "20fbd53b3cef", "3.8.8": "a3b9c7d2e5f1"}
+HEADS = {"2.8.6": "cf1159bd0d3c", "2.20.26": "20fbd53b3cef", "3.9.1": "27d8f4e1a6c9"}
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def test_from_1_nothing_is_converted(prefixes: dict[str, Path], home: Path, tmp_
     before = digest(kept)
     link = tmp_path / "current"
     link.symlink_to(prefixes["1.4.1"])
-    arguments = ("--to", prefixes["3.8.8"], "--link", link)
-    plan = fakes.cli(prefixes["3.8.8"], home, "upgrade", "plan", *arguments)
+    arguments = ("--to", prefixes["3.9.1"], "--link", link)
+    plan = fakes.cli(prefixes["3.9.1"], home, "upgrade", "plan", *arguments)
     assert "Prefect 1 to 2: a new environment beside the old one, nothing is converted" in plan.stdout
     assert f"The old environment stays as it is: {prefixes['1.4.1']}" in plan.stdout
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments, "--yes")
-    assert link.readlink() == prefixes["3.8.8"]
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments, "--yes")
+    assert link.readlink() == prefixes["3.9.1"]
     assert digest(kept) == before
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes")
     assert link.readlink() == prefixes["1.4.1"]
     assert digest(kept) == before
 
@@ -88,13 +88,13 @@ def test_a_database_of_2_0a9_is_set_aside_only_when_told(prefixes: dict[str, Pat
 def test_orion_db_becomes_prefect_db_and_stays(prefixes: dict[str, Path], home: Path) -> None:
     orion = fakes.database(home / "orion.db", HEADS["2.8.6"])
     before = digest(orion)
-    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"])
-    plan = fakes.cli(prefixes["3.8.8"], home, "upgrade", "plan", *arguments)
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"])
+    plan = fakes.cli(prefixes["3.9.1"], home, "upgrade", "plan", *arguments)
     assert f"The migrated copy of {orion} becomes {home / 'prefect.db'}" in plan.stdout
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments, "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments, "--yes")
     assert digest(orion) == before
     assert set(missing(orion, home / "prefect.db")) == {"alembic_version"}
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes")
     assert not (home / "prefect.db").exists()
     assert digest(orion) == before
     assert Sqlite(orion).state().revision == HEADS["2.8.6"]
@@ -106,10 +106,10 @@ def test_two_databases_with_data_are_not_mixed(
     monkeypatch.setenv("PREFECT_HOME", str(home))
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "9")
     one = fakes.database(home / "one.db", HEADS["2.8.6"])
-    two = fakes.database(home / "prefect.db", HEADS["3.8.8"])
+    two = fakes.database(home / "prefect.db", HEADS["3.9.1"])
     monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{one}")
     monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", f"sqlite+aiosqlite:///{two}")
-    old, new = Prefix.at(prefixes["2.8.6"]), Prefix.at(prefixes["3.8.8"])
+    old, new = Prefix.at(prefixes["2.8.6"]), Prefix.at(prefixes["3.9.1"])
     situation = Situation(old, new, Sqlite(one), Sqlite(two), Sqlite(one).state())
     found = next(step for step in applying(situation) if step.title == "orion.db to prefect.db")
     error = found.refusal(situation)
@@ -134,8 +134,8 @@ def test_2_to_3_tells_of_agents_and_notifications(prefixes: dict[str, Path], hom
         db.execute("CREATE TABLE flow_run_notification_policy (id INTEGER)")
         db.execute("INSERT INTO flow_run_notification_policy VALUES (1), (2)")
         db.commit()
-    arguments = ("--from", prefixes["2.20.26"], "--to", prefixes["3.8.8"])
-    plan = fakes.cli(prefixes["3.8.8"], home, "upgrade", "plan", *arguments)
+    arguments = ("--from", prefixes["2.20.26"], "--to", prefixes["3.9.1"])
+    plan = fakes.cli(prefixes["3.9.1"], home, "upgrade", "plan", *arguments)
     for words in ("One way", "start workers", "2 policies will be in the backup only"):
         assert words in plan.stdout
     assert "2.0b6" not in plan.stdout
@@ -166,7 +166,7 @@ def test_releases_that_fail_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     old = Prefix.at(fakes.make(tmp_path / "old", "2.0.0", "88c2112b668f"))
-    new = Prefix.at(fakes.make(tmp_path / "new", version, HEADS["3.8.8"]))
+    new = Prefix.at(fakes.make(tmp_path / "new", version, HEADS["3.9.1"]))
     monkeypatch.setattr(Prefix, "sqlite", lambda self: (sqlite, strict))
     database = Sqlite(tmp_path / "prefect.db")
     situation = Situation(old, new, database, database, State("88c2112b668f", frozenset()))
@@ -177,15 +177,15 @@ def test_releases_that_fail_are_refused(
 
 
 def test_the_loaded_sqlite_is_asked(prefixes: dict[str, Path]) -> None:
-    version, strict = Prefix.at(prefixes["3.8.8"]).sqlite()
+    version, strict = Prefix.at(prefixes["3.9.1"]).sqlite()
     assert version == sqlite3.sqlite_version_info
     assert strict is False
 
 
 def test_nothing_to_do_is_said(prefixes: dict[str, Path], home: Path) -> None:
-    path = fakes.database(home / "prefect.db", HEADS["3.8.8"])
+    path = fakes.database(home / "prefect.db", HEADS["3.9.1"])
     before = digest(path)
-    plan = fakes.cli(prefixes["3.8.8"], home, "db", "upgrade", "--dry-run")
+    plan = fakes.cli(prefixes["3.9.1"], home, "db", "upgrade", "--dry-run")
     assert "nothing: the database and the link are as they should be" in plan.stdout
     assert digest(path) == before
     assert not (home / "prefect-env").exists()
@@ -194,10 +194,10 @@ def test_nothing_to_do_is_said(prefixes: dict[str, Path], home: Path) -> None:
 def test_a_dry_run_changes_nothing(prefixes: dict[str, Path], home: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
-    arguments = ("upgrade", "run", "--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--dry-run")
-    plan = json.loads(fakes.cli(prefixes["3.8.8"], home, *arguments, "--json").stdout)
-    assert plan["new_revision"] == HEADS["3.8.8"]
-    assert len(plan["actions"]) == 5
+    arguments = ("upgrade", "run", "--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--dry-run")
+    plan = json.loads(fakes.cli(prefixes["3.9.1"], home, *arguments, "--json").stdout)
+    assert plan["new_revision"] == HEADS["3.9.1"]
+    assert len(plan["actions"]) == 6
     assert not plan["problems"]
     assert digest(path) == before
     assert [item.name for item in home.iterdir() if not item.name.startswith("prefect.db")] == []
@@ -206,8 +206,8 @@ def test_a_dry_run_changes_nothing(prefixes: dict[str, Path], home: Path) -> Non
 def test_a_link_that_is_none_is_not_replaced(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
     folder = tmp_path / "current"
     folder.mkdir()
-    arguments = ("upgrade", "run", "--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--link", folder, "--yes")
-    done = fakes.cli(prefixes["3.8.8"], home, *arguments, code=2)
+    arguments = ("upgrade", "run", "--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--link", folder, "--yes")
+    done = fakes.cli(prefixes["3.9.1"], home, *arguments, code=2)
     assert "is no link" in done.stderr
     assert folder.is_dir()
 
@@ -215,9 +215,9 @@ def test_a_link_that_is_none_is_not_replaced(prefixes: dict[str, Path], home: Pa
 def test_a_migration_that_fails_changes_nothing(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
-    broken = fakes.make(tmp_path / "broken", "3.8.8", HEADS["3.8.8"], extra="SELECT * FROM no_such_table")
+    broken = fakes.make(tmp_path / "broken", "3.9.1", HEADS["3.9.1"], extra="SELECT * FROM no_such_table")
     done = fakes.cli(broken, home, "db", "upgrade", "--yes", code=1)
-    assert "Prefect 3.8.8 could not upgrade the database" in done.stderr
+    assert "Prefect 3.9.1 could not upgrade the database" in done.stderr
     assert "no such table: no_such_table" in done.stderr
     assert digest(path) == before
     assert not list(home.glob(".prefect.db*"))
@@ -226,7 +226,7 @@ def test_a_migration_that_fails_changes_nothing(prefixes: dict[str, Path], home:
 def test_rows_that_a_migration_loses_stop_it(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
-    lossy = fakes.make(tmp_path / "lossy", "3.8.8", HEADS["3.8.8"], extra="DELETE FROM flow_run WHERE id <= 7")
+    lossy = fakes.make(tmp_path / "lossy", "3.9.1", HEADS["3.9.1"], extra="DELETE FROM flow_run WHERE id <= 7")
     done = fakes.cli(lossy, home, "db", "upgrade", "--yes", code=1)
     assert "7 of 500 rows of the table flow_run are gone" in done.stderr
     assert digest(path) == before
@@ -237,7 +237,7 @@ def test_too_little_room_is_said_before(prefixes: dict[str, Path], home: Path, m
     monkeypatch.setenv("PREFECT_SERVER_API_PORT", "9")
     fakes.database(home / "prefect.db", HEADS["2.8.6"])
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1 << 14}))
-    plan = planning.make(Prefix.at(prefixes["2.8.6"]), Prefix.at(prefixes["3.8.8"]))
+    plan = planning.make(Prefix.at(prefixes["2.8.6"]), Prefix.at(prefixes["3.9.1"]))
     assert [problem.fields["error"] for problem in plan.problems] == ["disk-full"]
     assert plan.problems[0].exit_code == 5
 
@@ -262,7 +262,7 @@ def test_a_disk_that_fills_up_on_the_way(prefixes: dict[str, Path], small_disk: 
     path = fakes.database(small_disk / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
     greedy = "CREATE TABLE big AS SELECT zeroblob(20000000) AS content"
-    growing = fakes.make(tmp_path / "growing", "3.8.8", HEADS["3.8.8"], extra=greedy)
+    growing = fakes.make(tmp_path / "growing", "3.9.1", HEADS["3.9.1"], extra=greedy)
     done = fakes.cli(growing, small_disk, "db", "upgrade", "--yes", code=5)
     assert "could not upgrade the database [disk-full]" in done.stderr
     assert digest(path) == before
@@ -276,7 +276,7 @@ def test_a_disk_that_fills_up_on_the_way(prefixes: dict[str, Path], small_disk: 
 def test_a_disk_that_may_only_be_read(prefixes: dict[str, Path], small_disk: Path) -> None:
     fakes.database(small_disk / "prefect.db", HEADS["2.8.6"])
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    prefix = prefixes["3.8.8"]
+    prefix = prefixes["3.9.1"]
     assert json.loads(fakes.cli(prefix, small_disk, "db", "status", "--json").stdout)["revision"] == HEADS["2.8.6"]
     for arguments in (("db", "backup"), ("db", "upgrade", "--yes")):
         assert "[not-writable]" in fakes.cli(prefix, small_disk, *arguments, code=5).stderr
@@ -285,21 +285,21 @@ def test_a_disk_that_may_only_be_read(prefixes: dict[str, Path], small_disk: Pat
 def test_a_rollback_needs_the_old_environment(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
     fakes.database(home / "prefect.db", HEADS["2.8.6"])
     old = fakes.make(tmp_path / "old", "2.8.6", HEADS["2.8.6"])
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", "--from", old, "--to", prefixes["3.8.8"], "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", "--from", old, "--to", prefixes["3.9.1"], "--yes")
     old.rename(tmp_path / "away")
-    done = fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes", code=2)
+    done = fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes", code=2)
     assert "the environment to go back to is gone" in done.stderr
 
 
 def test_a_rollback_verifies_the_backup(prefixes: dict[str, Path], home: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
-    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--yes", "--json")
-    entry = json.loads(fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments).stdout)
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--yes", "--json")
+    entry = json.loads(fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments).stdout)
     after = digest(path)
     with (Path(entry["backup"]) / "prefect.db").open("r+b") as stream:
         stream.seek(5000)
         stream.write(b"changed")
-    done = fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes", code=4)
+    done = fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes", code=4)
     assert "the backup is not what was written" in done.stderr
     assert digest(path) == after
 
@@ -307,30 +307,30 @@ def test_a_rollback_verifies_the_backup(prefixes: dict[str, Path], home: Path) -
 def test_backups_in_a_relative_folder_are_found_from_elsewhere(prefixes: dict[str, Path], home: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
-    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--backups", "kept", "--yes")
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments)
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--backups", "kept", "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments)
     assert len(list(home.glob("kept/*/manifest.json"))) == 1
     words: list[str | Path] = [
-        prefixes["3.8.8"] / "bin" / "python",
+        prefixes["3.9.1"] / "bin" / "python",
         "-m",
         "prefect_env",
         "upgrade",
         "rollback",
         "--yes",
     ]
-    run(words, env=fakes.environment(prefixes["3.8.8"], home), cwd=home.parent)
+    run(words, env=fakes.environment(prefixes["3.9.1"], home), cwd=home.parent)
     assert digest(path) == before
 
 
 def test_runs_of_after_the_upgrade_are_kept_by_a_rollback(prefixes: dict[str, Path], home: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
     before = digest(path)
-    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--yes")
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments)
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments)
     with closing(sqlite3.connect(path)) as db:
         db.execute("INSERT INTO flow_run (name) VALUES ('after the upgrade')")
         db.commit()
-    entry = json.loads(fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes", "--json").stdout)
+    entry = json.loads(fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes", "--json").stdout)
     assert digest(path) == before
     with closing(sqlite3.connect(Path(entry["after"]) / "prefect.db")) as db:
         assert db.execute("SELECT count(*) FROM flow_run WHERE name = 'after the upgrade'").fetchone() == (1,)
@@ -338,21 +338,21 @@ def test_runs_of_after_the_upgrade_are_kept_by_a_rollback(prefixes: dict[str, Pa
 
 def test_work_after_an_interrupted_rollback_is_not_overwritten(prefixes: dict[str, Path], home: Path) -> None:
     path = fakes.database(home / "prefect.db", HEADS["2.8.6"])
-    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.8.8"], "--yes")
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "run", *arguments)
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes")
+    arguments = ("--from", prefixes["2.8.6"], "--to", prefixes["3.9.1"], "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "run", *arguments)
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes")
     journal = home / "prefect-env" / "upgrades.json"
     journal.write_text(journal.read_text().replace("rolled-back", "rolling-back"))  # killed before its last write
     with closing(sqlite3.connect(path)) as db:
         db.execute("INSERT INTO flow_run (name) VALUES ('of the old Prefect')")
         db.commit()
-    fakes.cli(prefixes["3.8.8"], home, "upgrade", "rollback", "--yes")
+    fakes.cli(prefixes["3.9.1"], home, "upgrade", "rollback", "--yes")
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("SELECT count(*) FROM flow_run WHERE name = 'of the old Prefect'").fetchone() == (1,)
 
 
 def test_no_prefect_there(prefixes: dict[str, Path], home: Path, tmp_path: Path) -> None:
-    done = fakes.cli(prefixes["3.8.8"], home, "upgrade", "plan", "--to", tmp_path, code=2)
+    done = fakes.cli(prefixes["3.9.1"], home, "upgrade", "plan", "--to", tmp_path, code=2)
     assert "no Prefect is installed there" in done.stderr
     with pytest.raises(CommandError):
         Prefix.at(tmp_path)

@@ -6,11 +6,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from maintain import bounds
 from maintain.bootstrap import uv_settings
 from maintain.channel.release import BOOKWORM, RELEASES
 from maintain.channel.wheels import Pin, download
@@ -30,12 +30,13 @@ RESOLVED = BOOKWORM
 
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
-    wanted = [f"prefect=={_prefect(line)}", *_bounds(line), *RUNTIME, "pip"]
-    versions = _resolve(wanted)
+    prefect = _prefect(line)
+    added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
+    versions = resolve([f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
     hashes, pythons = _hashes(line, versions)
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
-        f"# for Python {' and one for '.join(pythons)}. Made from pixi.toml and recipe/lines.toml by:\n"
+        f"# for Python {' and one for '.join(pythons)}. Made from pixi.toml and recipe/bounds.toml by:\n"
         f"# scripts/channel pin {line}\n"
     )
     lines = [
@@ -80,20 +81,16 @@ def _prefect(line: str) -> str:
     return lines[line].prefect
 
 
-def _bounds(line: str) -> list[str]:
-    text = (RECIPES / "lines.toml").read_text(encoding="utf-8")
-    return [str(bound["spec"]) for bound in tomllib.loads(text).get(line, {}).get("bounds", [])]
-
-
-def _resolve(wanted: list[str]) -> dict[str, str]:
-    """The newest versions that satisfy ``wanted``, normalised project name -> version."""
+def resolve(wanted: list[str], *options: str) -> dict[str, str]:
+    """The newest versions that satisfy ``wanted``, normalised project name -> version; ``options`` go to uv."""
     uv = shutil.which("uv")
     if not uv:
         raise ToolError(
             "missing-program", "uv is not on PATH", why="it resolves the pins", fix="install uv, then run it again"
         )
     command = [uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    command += ["--python-version", RESOLVED.python, "--python-platform", f"x86_64-manylinux_2_{RESOLVED.glibc}", "-"]
+    platform = f"x86_64-manylinux_2_{RESOLVED.glibc}"
+    command += ["--python-version", RESOLVED.python, "--python-platform", platform, *options, "-"]
     done = subprocess.run(
         command, input="\n".join(wanted), env=uv_settings(dict(os.environ)), capture_output=True, text=True, check=False
     )
@@ -103,7 +100,7 @@ def _resolve(wanted: list[str]) -> dict[str, str]:
             "unsatisfiable" if unsolved else "network",
             "uv cannot resolve the line's requirements",
             why=done.stderr.strip()[-1500:],
-            fix="change recipe/lines.toml"
+            fix="change recipe/bounds.toml"
             if unsolved
             else "check the network and the index settings, then run it again",
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from maintain.check import drift, hosts, rules, satisfy
+from maintain import bounds
+from maintain.check import drift, held, hosts, rules, satisfy
 from maintain.check.finding import Finding
 from maintain.lib.console import emit, main, out, tool
 from maintain.lib.errors import Exit
@@ -36,6 +37,8 @@ def findings(root: Path) -> list[Finding]:
     found = [*satisfy.findings(manifest, lock), *satisfy.options(store.read_text(lock.path) or "", lock.path.name)]
     if not found:
         found += drift.generated(root, manifest, lock)
+    if root == ROOT or (root / "recipe" / bounds.FILE).is_file():
+        found += held.findings(manifest, lock, bounds.load(root / "recipe"))
     found += rules.packages(lock)
     found += rules.linux_floor(manifest)
     found += asyncio.run(rules.solves_again(manifest, lock))

@@ -65,16 +65,16 @@ def recipes() -> Iterator[Finding]:
 
 
 def lines(manifest: Manifest) -> Iterator[Finding]:
-    """Lines with bounds that the manifest does not declare."""
+    """Lines that are described but that the manifest does not declare."""
     path = RECIPES / "lines.toml"
     try:
         declared = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ToolError("bad-file", "the lines' bounds cannot be read", where=str(path), why=str(error)) from error
-    for name in sorted(set(declared) - set(manifest.lines)):
+        raise ToolError("bad-file", "the lines' data cannot be read", where=str(path), why=str(error)) from error
+    for name in sorted({key for key, value in declared.items() if isinstance(value, dict)} - set(manifest.lines)):
         yield Finding(
             "recipes",
             "recipe/lines.toml",
-            f"line {name} has bounds but pixi.toml does not declare it",
+            f"line {name} is described but pixi.toml does not declare it",
             "correct one of them",
         )

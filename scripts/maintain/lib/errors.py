@@ -24,6 +24,7 @@ class Exit(IntEnum):
 ERRORS: dict[str, Exit] = {
     "check-failed": Exit.CHECK_FAILED,
     "command-failed": Exit.CHECK_FAILED,
+    "server-dead": Exit.CHECK_FAILED,
     "unsatisfiable": Exit.CHECK_FAILED,
     "bad-usage": Exit.USAGE,
     "bad-file": Exit.USAGE,

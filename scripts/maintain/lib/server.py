@@ -1,13 +1,15 @@
 """A Prefect server of an installed prefix on a free loopback port: start, use, stop.
 
 Shared by ``scripts/demo`` and the line tests. The exit status of a flow proves little (Prefect 3 loses task
-runs silently when its websocket fails), so :meth:`Server.count` asks the server what it recorded.
+runs silently when its websocket fails), so :meth:`Server.count` asks the server what it recorded. ``/health``
+proves as little: it is true where a package that does not fit makes every other route answer 500 (:func:`routes`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -17,9 +19,11 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
 
+from maintain.lib.blame import blame, mend
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import RECIPES
 
@@ -29,6 +33,20 @@ TASKS = 3
 
 GRACE = 10
 """Seconds that a server's children may outlive it."""
+
+SETTLE = 10
+"""Seconds that a healthy server may answer errors with a traceback in its log: on a fresh database some pass."""
+
+ROUTES: tuple[tuple[str, object | None], ...] = (
+    ("/health", None),
+    ("/ready", None),
+    ("/admin/version", None),
+    ("/flows/filter", {"limit": 1}),
+)
+"""What a server is asked before it counts as one that serves, with the bodies of the POSTs."""
+
+TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)", re.MULTILINE)
+"""A traceback in a log, and the line of its exception."""
 
 WINDOWS = os.name == "nt"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -113,10 +131,23 @@ class Server:
 
     def get(self, path: str, body: object | None = None) -> Any:
         """The JSON at ``path`` of the API (a POST when there is a ``body``). Raises OSError."""
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})  # noqa: S310
-        with _direct.open(request, timeout=10) as answer:
+        with _direct.open(self._request(path, body), timeout=10) as answer:
             return json.load(answer)
+
+    def status(self, path: str, body: object | None = None) -> int:
+        """The HTTP status at ``path`` of the API, asked as by :meth:`get`; 0 if nobody answers."""
+        try:
+            with _direct.open(self._request(path, body), timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+        except (OSError, HTTPException):
+            return 0
+
+    def _request(self, path: str, body: object | None) -> urllib.request.Request:
+        data = None if body is None else json.dumps(body).encode()
+        return urllib.request.Request(self.api + path, data, {"Content-Type": "application/json"})  # noqa: S310
 
     def count(self, kind: Literal["flow_runs", "task_runs"]) -> int:
         """How many flow runs or task runs the server has recorded."""
@@ -165,9 +196,10 @@ class Server:
 
 
 def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
-    """Run ``prefect server start`` of ``prefix`` in ``PREFECT_HOME`` = ``home``; wait till it is healthy.
+    """Run ``prefect server start`` of ``prefix`` in ``PREFECT_HOME`` = ``home``; wait till it serves.
 
-    Raises ``command-failed`` with the log's end when it stops or is not healthy after ``seconds``.
+    Raises ``command-failed`` with the log's end when it stops or is not healthy after ``seconds``, and
+    ``server-dead`` when it is healthy and a route stays broken.
     """
     home.mkdir(parents=True, exist_ok=True)
     port = free_port()
@@ -184,7 +216,7 @@ def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
         )
     server = Server(prefix, home, f"http://127.0.0.1:{port}", process, log)
 
-    def healthy_or_dead() -> bool:
+    def healthy_or_ended() -> bool:
         if process.poll() is not None:
             return True
         try:
@@ -193,16 +225,66 @@ def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
             return False
 
     try:
-        healthy = _ends(healthy_or_dead, seconds)
+        healthy = _ends(healthy_or_ended, seconds)
+        if healthy and _serves(server, seconds):
+            return server
     except BaseException:
         server.kill()
         raise
-    if healthy and process.poll() is None:
-        return server
     why = f"it ended with code {process.poll()}" if healthy else f"no answer after {seconds:.0f} s"
     server.kill()
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
     raise ToolError("command-failed", "the Prefect server did not start", where=str(log), why=f"{why}\n{tail}")
+
+
+def routes(server: Server) -> dict[str, int]:
+    """What ``server`` answers: the HTTP status of each of :data:`ROUTES`, 0 where it does not answer at all."""
+    return {path: server.status(path, body) for path, body in ROUTES}
+
+
+def broken(answers: Mapping[str, int]) -> dict[str, int]:
+    """Those of ``answers`` that a server which serves does not give. ``/ready`` is unknown to 2.8.6."""
+    return {path: status for path, status in answers.items() if status != 200 and (path, status) != ("/ready", 404)}
+
+
+def _serves(server: Server, seconds: float) -> bool:
+    """Whether a healthy ``server`` serves (True) or has ended (False). Raises ``server-dead``."""
+    answers: dict[str, int] = {}
+
+    def served_or_ended() -> bool:
+        answers.update(routes(server))
+        return not broken(answers) or server.process.poll() is not None
+
+    # A traceback alone proves nothing, services meet a fresh database before its tables are there; nor does an error
+    # alone, for the same time. Both together, and still so after a while, do.
+    patience = min(SETTLE, seconds)
+    if not _ends(served_or_ended, patience):
+        exception = last_exception(server.log)
+        if exception:
+            raise _dead(server, answers, f"its log says: {exception}")
+        if not _ends(served_or_ended, seconds - patience):
+            raise _dead(server, answers, f"it stayed so for {seconds:.0f} s; its log has no traceback")
+    return server.process.poll() is None
+
+
+def _dead(server: Server, answers: Mapping[str, int], seen: str) -> ToolError:
+    said = ", ".join(f"{path} {status or 'no answer'}" for path, status in answers.items())
+    blamed = blame(server.prefix)
+    return ToolError(
+        "server-dead",
+        "the Prefect server is up, but dead",
+        where=str(server.log),
+        why="\n".join([said, seen, *map(str, blamed)]),
+        fix=mend(server.prefix, blamed)
+        if blamed
+        else "no package is known to be at fault: compare with the versions in envs/, and report it with the log",
+    )
+
+
+def last_exception(log: Path) -> str | None:
+    """The exception of the last traceback in ``log``."""
+    found = TRACEBACK.findall(log.read_text(errors="replace"))
+    return found[-1] if found else None
 
 
 @contextmanager

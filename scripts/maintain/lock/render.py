@@ -95,19 +95,24 @@ def _environment_files(
 ) -> list[tuple[str, tuple[str, ...], str]]:
     """(file name, platforms, text) of the environment's conda files: one for each set of platforms with equal specs.
 
-    A package that has one locked version on all of these platforms is held to it. Packages that the manifest names
-    for a platform only by build are left to the solver, for conda has no specs per platform.
+    A package that has one locked version on all of these platforms is held to it, but for one of which the manifest
+    only says what it must not be: that is a bound, and has to hold for who solves anew and relaxes the versions, too.
+    A build that the manifest names is left to the solver, for conda has no specs per platform.
     """
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for subdir in environment.platforms:
-        specs = {name: text for name, text in environment.specs(subdir).items() if not text.startswith("* ")}
+        texts = environment.specs(subdir).items()
+        specs = {name: text.partition(" ")[0] for name, text in texts if not text.startswith("* ")}
         groups.setdefault(tuple(sorted(specs.items())), []).append(subdir)
     found: list[tuple[str, tuple[str, ...], str]] = []
     for specs_of, subdirs in sorted(groups.items(), key=lambda group: (-len(group[1]), group[1])):
         lines = []
         for name, constraint in specs_of:
             versions = {package.version for subdir in subdirs for package in locked[subdir] if package.name == name}
-            pin = f"={versions.pop()}" if len(versions) == 1 else "" if constraint == "*" else f" {constraint}"
+            bound = all(clause.startswith(("<", "!=")) for clause in constraint.split(","))
+            pin = f"={versions.pop()}" if len(versions) == 1 and not bound else ""
+            if not pin and constraint != "*":
+                pin = f" {constraint}"
             lines.append(f"  - {name}{pin}")
         file = "environment.yml" if not found else f"environment-{'-'.join(subdirs)}.yml"
         text = "\n".join(

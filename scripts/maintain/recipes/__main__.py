@@ -9,7 +9,7 @@ import click
 
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import ROOT
+from maintain.lib.paths import LOCK, ROOT
 from maintain.manifest import load
 
 line_option = click.option("--line", "names", multiple=True, metavar="LINE", help="Only this line; may be repeated.")
@@ -25,7 +25,7 @@ def cli() -> None:
     """Generate, build and test the recipes of our packages.
 
     \b
-    Example, after a change of pixi.toml or recipe/lines.toml:
+    Example, after a change of pixi.toml, recipe/lines.toml or recipe/bounds.toml:
       scripts/recipe render
       scripts/recipe build --line 3
       scripts/recipe test --line 3
@@ -47,7 +47,7 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Change nothing; print what differs and exit 1.")
 @tool
 def render(check: bool, as_json: bool) -> None:
-    """Write the generated files of recipe/ from pixi.toml, recipe/lines.toml and the wheels' metadata."""
+    """Write recipes, tables of lines and the doctor's bounds, from pixi.toml, recipe/*.toml and the wheels' metadata."""
     from maintain.recipes.render import REPAIR, stale, write
 
     if not check:
@@ -64,6 +64,30 @@ def render(check: bool, as_json: bool) -> None:
             out.print("".join(_diff(path, text)), markup=False, end="")
     names = ", ".join(str(path.relative_to(ROOT)) for path, _ in differing)
     raise ToolError("check-failed", f"not what the data says: {names}", fix=REPAIR)
+
+
+@cli.command()
+@tool
+def bounds(as_json: bool) -> None:
+    """Write the bounds into pixi.toml that the locked Prefects have and their environments lack; then: scripts/lock."""
+    from maintain import bounds as data
+    from maintain.check import held
+    from maintain.lib.files import atomic_write
+    from maintain.lock import lockfile
+
+    manifest = load()
+    old = manifest.path.read_text(encoding="utf-8")
+    text, left = held.amended(manifest, lockfile.read(LOCK), data.load())
+    if text != old:
+        atomic_write(manifest.path, text)
+    added = "".join(difflib.unified_diff(old.splitlines(True), text.splitlines(True), "pixi.toml", "pixi.toml"))
+    emit({"diff": added}, lambda: out.print(added or "nothing to do", markup=False), as_json=as_json)
+    if left:
+        lines = "\n".join(sorted({f"{lack.where}: {lack.bound.conda}" for lack in left}))
+        raise ToolError("check-failed", "pixi.toml has no place of their own for some bounds", why=lines, fix=PLACE)
+
+
+PLACE = "give these platforms a table with prefect ([feature.NAME.target.PLATFORM.dependencies]), then run it again"
 
 
 @cli.command()

@@ -151,8 +151,10 @@ def environment(manifest: Manifest, lines: Sequence[Line]) -> Recipe:
 
 def base_specs(manifest: Manifest) -> list[str]:
     """The match specs of what stands below every Prefect: SQLite, OpenSSL, certificates."""
-    specs = manifest.environments["default"].specs("linux-64")
-    return [f"{name} {specs[name]}".removesuffix(" *") for name in ("ca-certificates", "openssl", "sqlite")]
+    specs = manifest.environments["default"].specs("osx-64")  # linux-64's ask for a build of conda-forge's libsqlite
+    return [
+        f"{name} {specs[name]}".removesuffix(" *") for name in ("ca-certificates", "libsqlite", "openssl", "sqlite")
+    ]
 
 
 def _requirements(lines: Sequence[Line]) -> list[str | When]:

@@ -1,4 +1,4 @@
-"""What a line's packages are made from: the wheels' metadata as committed, and the bounds that keep it working.
+"""What a line's packages are made from: the wheels' metadata as committed, and what is known of the line.
 
 ``recipe/lines/LINE.metadata.json`` holds what the recipes need to know of the pinned wheels, so that rendering and
 checking need no network: name and sha256 of the wheels that we build, Prefect's ``Requires-Dist``, entry points,
@@ -17,11 +17,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
+from maintain import bounds
 from maintain.channel.specs import conda_name, dependencies
 from maintain.channel.wheels import Wheel, pins
 from maintain.lib.errors import ToolError
@@ -44,6 +45,9 @@ PLATFORMS = {
     "win": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
 }
 """The marker variables of each kind of platform."""
+
+LINES = "lines.toml"
+"""The file of what is known of each line, in ``recipe/``."""
 
 MINORS = tuple(f"3.{minor}" for minor in range(8, 20))
 
@@ -69,6 +73,14 @@ class Support:
     """Who says so."""
     ran: tuple[str, ...]
     """The Python versions on which it was run, for example ``3.11``, in order."""
+    series: str
+    """The newest release of the line's series (:func:`series`)."""
+    newest: str
+    """The newest release of Prefect."""
+    looked: date
+    """When the two were looked up."""
+    behind: str
+    """Why the line is not at Prefect's newest; empty if it is."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +144,15 @@ class Line:
         )
 
 
+def series(line: str) -> tuple[str, bool]:
+    """The releases that ``line`` is of, as a specifier, and whether it moves along with them.
+
+    "3" is any 3, "2.20" any 2.20; a line that is named after one release (2.8.6) stays at it.
+    """
+    parts = line.split(".")
+    return f"=={'.'.join(parts[:2])}.*", len(parts) < 3
+
+
 def markers(minor: str, platform: str) -> dict[str, str]:
     """The marker variables of CPython ``minor`` on a kind of platform (:data:`PLATFORMS`)."""
     return {
@@ -149,7 +170,7 @@ def markers(minor: str, platform: str) -> dict[str, str]:
 
 def load_lines() -> tuple[Line, ...]:
     """Every line of the manifest. Raises ``bad-file`` where its data is missing or cannot be read."""
-    path = RECIPES / "lines.toml"
+    path, every = RECIPES / LINES, bounds.load(RECIPES)
     with explained(path):
         text = path.read_text(encoding="utf-8")
     try:
@@ -157,17 +178,17 @@ def load_lines() -> tuple[Line, ...]:
     except tomllib.TOMLDecodeError as error:
         raise ToolError("bad-file", "this is not TOML", where=str(path), why=str(error)) from error
     lines = load_manifest().lines
-    if strays := data.keys() - lines.keys():
+    if strays := {key for key, value in data.items() if isinstance(value, dict)} - lines.keys():
         raise ToolError("bad-file", f"no such line in pixi.toml: {', '.join(sorted(strays))}", where=str(path))
     return tuple(
         Line(
             line.name,
             line.prefect,
             line.python,
-            tuple(_requirement(entry, path) for entry in data.get(line.name, {}).get("bounds", [])),
-            tuple(_reasoned(entry, path) for entry in data.get(line.name, {}).get("constraints", [])),
+            bounds.requirements(bounds.applying(every, line.prefect)),
+            bounds.constraints(bounds.applying(every, line.prefect)),
             _metadata(line.name, line.prefect),
-            _support(line, data.get(line.name, {}), path),
+            _support(line, data, path),
         )
         for line in lines.values()
     )
@@ -245,10 +266,10 @@ def _of_an_extra(text: str, extra: str | None = None) -> bool:
     return extra is None or f'extra == "{extra}"' in str(marker)  # packaging spells markers in one way
 
 
-def _bounded(texts: list[str], bounds: tuple[Requirement, ...]) -> list[str]:
-    """``Requires-Dist`` lines with the line's ``bounds`` added to them; a project that is not asked for is appended."""
+def _bounded(texts: list[str], added: tuple[Requirement, ...]) -> list[str]:
+    """``Requires-Dist`` lines with the line's bounds ``added`` to them; a project that is not asked for is appended."""
     found = [Requirement(text) for text in texts]
-    for bound in bounds:
+    for bound in added:
         same = [one for one in found if canonicalize_name(one.name) == canonicalize_name(bound.name)]
         for requirement in same:
             requirement.specifier = _tightest(requirement.specifier & bound.specifier)
@@ -264,32 +285,36 @@ def _tightest(specifiers: SpecifierSet) -> SpecifierSet:
 
 
 def _support(line: ManifestLine, data: dict[str, Any], path: Path) -> Support:
-    released, ran = data.get("released"), data.get("ran")
-    texts = [str(data.get(key, "")).strip() for key in ("support", "source")]
-    if not isinstance(released, date) or not all(texts) or not isinstance(ran, list):
-        raise ToolError("bad-file", f"line {line.name} needs released, support, source and ran", where=str(path))
+    own, newest, looked = data.get(line.name, {}), data.get("newest"), data.get("looked")
+    released, ran = own.get("released"), own.get("ran")
+    texts = [str(own.get(key, "")).strip() for key in ("support", "source", "newest", "behind")]
+    if not isinstance(released, date) or not all(texts[:3]) or not isinstance(ran, list):
+        what = f"line {line.name} needs released, support, source, newest and ran"
+        raise ToolError("bad-file", what, where=str(path))
+    if not isinstance(looked, date) or not isinstance(newest, str):
+        raise ToolError("bad-file", "newest and looked are missing", where=f"{path}:1", fix="scripts/bump --lines")
     if outside := [minor for minor in ran if minor not in MINORS or not SpecifierSet(line.python).contains(minor)]:
         why = f"pixi.toml: python {line.python}"
         raise ToolError(
             "bad-file", f"line {line.name} ran on {outside[0]}, outside its range", where=str(path), why=why
         )
-    return Support(released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)))
+    try:
+        ordered = Version(line.prefect) <= Version(texts[2]) <= Version(newest)
+    except InvalidVersion as error:
+        raise ToolError("bad-file", f"line {line.name}: newest is no version", where=str(path)) from error
+    if not ordered:
+        what = (
+            f"line {line.name} is at {line.prefect}, its series at {texts[2]}, Prefect at {newest}: one of them is old"
+        )
+        raise ToolError("bad-file", what, where=str(path), fix="scripts/bump --lines")
+    if bool(texts[3]) == (line.prefect == newest):
+        what = f"line {line.name} must say why it is behind" if not texts[3] else f"line {line.name} is not behind"
+        raise ToolError("bad-file", what, where=str(path), why=f"Prefect's newest is {newest}", fix="correct behind")
+    return Support(
+        released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)), texts[2], newest, looked, texts[3]
+    )
 
 
 def _after(minor: str) -> str:
     major, _, number = minor.partition(".")
     return f"{major}.{int(number) + 1}"
-
-
-def _reasoned(entry: object, path: Path) -> str:
-    if not isinstance(entry, dict) or not all(str(entry.get(key, "")).strip() for key in ("spec", "reason", "source")):
-        raise ToolError("bad-file", "a bound needs spec, reason and source", where=str(path), why=f"found: {entry}")
-    return str(entry["spec"])
-
-
-def _requirement(entry: object, path: Path) -> Requirement:
-    text = _reasoned(entry, path)
-    try:
-        return Requirement(text)
-    except InvalidRequirement as error:
-        raise ToolError("bad-file", f"not a requirement: {text}", where=str(path), why=str(error)) from error

@@ -17,6 +17,7 @@ EXITS: dict[str, int] = {
     "bad-usage": 2,
     "bad-settings": 2,
     "command-failed": 1,
+    "server-dead": 1,
     "network": 3,
     "certificate": 4,
     "hash-mismatch": 4,

@@ -45,3 +45,30 @@ class Version:
 
 def _version(value: Version | str) -> Version:
     return value if isinstance(value, Version) else Version(value)
+
+
+def within(version: Version, specifiers: str) -> bool:
+    """Whether ``version`` keeps the comma-separated ``specifiers`` (``>=3.6,<3.7``, ``!=2.9``, ``==3.6.*``).
+
+    A pre-release counts as the release that it leads to, so that 3.7.0rc1 is not below 3.7.
+    """
+    release = Version(".".join(map(str, version.release)))
+    return all(_keeps(release, text.strip()) for text in specifiers.split(",") if text.strip())
+
+
+def _keeps(version: Version, specifier: str) -> bool:
+    match = re.fullmatch(r"(==|!=|<=|>=|<|>)\s*([\d.]+?)(\.\*)?", specifier)
+    if match is None:
+        raise ValueError(f"not a specifier: {specifier!r}")
+    operator, other = match[1], Version(match[2])
+    if match[3]:
+        padded = (*version.release, *[0] * len(other.release))[: len(other.release)]
+        return (padded == other.release) == (operator == "==")
+    return {
+        "==": version == other,
+        "!=": version != other,
+        "<": version < other,
+        "<=": version <= other,
+        ">": version > other,
+        ">=": version >= other,
+    }[operator]

@@ -26,6 +26,7 @@ backups_option = click.option(
 yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 dry_option = click.option("--dry-run", is_flag=True, help="Say what would be done, and stop.")
 server_option = click.option("--ignore-server", is_flag=True, help="The server that answers uses another database.")
+untried_option = click.option("--untried", is_flag=True, help="Do not start the new environment's server first.")
 empty_option = click.option("--start-empty", is_flag=True, help="Agree that data of 2.0a9 or earlier are left behind.")
 
 
@@ -52,6 +53,7 @@ def _where(function: Callable[..., Any]) -> Callable[..., Any]:
         url_option,
         backups_option,
         server_option,
+        untried_option,
     ]
     for option in reversed(options):
         function = option(function)
@@ -86,7 +88,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @empty_option
 @command
 def run(dry_run: bool, yes: bool, start_empty: bool, as_json: bool, **options: Any) -> None:
-    """Back up, migrate, check, switch.
+    """Try the new server, back up, migrate, check, switch.
 
     \b
     A failure or a kill at any time loses nothing; `rollback` goes back.

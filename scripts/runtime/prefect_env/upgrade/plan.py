@@ -20,7 +20,8 @@ from prefect_env.upgrade.steps import Situation, Step, applying
 class Plan:
     """An upgrade that can be run if ``problems`` is empty. ``revision`` is where the database goes, None to leave it.
 
-    ``down`` says that this is a downgrade by the same Prefect. ``home`` keeps the journal.
+    ``down`` says that this is a downgrade by the same Prefect. ``home`` keeps the journal. ``trial`` starts the new
+    environment's server before anything is changed.
     """
 
     situation: Situation
@@ -30,6 +31,7 @@ class Plan:
     link: Path | None
     revision: str | None
     down: bool
+    trial: bool
     notes: list[str]
     problems: list[CommandError]
 
@@ -71,6 +73,8 @@ class Plan:
                 found.append(f"put the copy in place of {self.target.where}")
         if self.link and links.target(self.link) != str(situation.new.path):
             found.append(f"switch {self.link} to {situation.new.path}")
+        if found and self.trial:
+            found.insert(0, f"try the server of Prefect {situation.new.version} on a database of its own")
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -118,10 +122,12 @@ def make(
     link: Path | None = None,
     down_to: str | None = None,
     ignore_server: bool = False,
+    untried: bool = False,
 ) -> Plan:
     """The plan for going from ``old`` to ``new``; with ``down_to`` (a revision), for a downgrade by ``new``.
 
-    ``ignore_server`` says that a server on this machine that answers uses another database.
+    ``ignore_server`` says that a server on this machine that answers uses another database;
+    ``untried`` that the server of another environment, which Prefect 1 has not, is not started for a trial.
 
     Raises :class:`CommandError` for what prevents even looking: a database that cannot be read, a bad URL.
     """
@@ -141,6 +147,7 @@ def make(
         link=link,
         revision=None,
         down=down_to is not None,
+        trial=not untried and new.version.major > 1 and new.path != old.path,
         notes=[],
         problems=[],
     )

@@ -18,6 +18,7 @@ from prefect_env.db.prefix import Prefix
 from prefect_env.db.sqlite import Sqlite, remove, settle
 from prefect_env.upgrade import journal as status
 from prefect_env.upgrade import link as links
+from prefect_env.upgrade import trial
 from prefect_env.upgrade.journal import Entry, Journal
 from prefect_env.upgrade.plan import Plan
 
@@ -53,6 +54,8 @@ def run(plan: Plan) -> Entry:
         finished = recover(journal)
         if finished and (finished.old, finished.new) == (str(situation.old.path), str(situation.new.path)):
             return finished
+        if plan.trial:
+            trial.run(situation.new)
         entry = Entry(
             id=f"{datetime.now(timezone.utc):%Y%m%dT%H%M%S.%f}Z",
             status=status.STARTED,

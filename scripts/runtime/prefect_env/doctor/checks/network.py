@@ -14,18 +14,23 @@ from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect_env import effective
+from prefect_env.api import answers, dead
 from prefect_env.doctor import client
-from prefect_env.doctor.checks import proxy
+from prefect_env.doctor.checks import prefect, proxy
 from prefect_env.doctor.context import Context
-from prefect_env.doctor.registry import Needs, Result, check, fail, ok, skip, warn
+from prefect_env.doctor.registry import Needs, Result, Status, check, fail, ok, skip, warn
 from prefect_env.versions import Version
 
 GROUP = "API server"
 
 SECONDS = 10
 """How long one request may take."""
+
+SETTLE = 5
+"""Seconds for which a server may answer errors, as one does for moments on a fresh database."""
 
 LATE = 10
 """Seconds until the server has recorded the task runs of a flow that ended."""
@@ -37,9 +42,10 @@ NONE = "PREFECT_API_URL is not set"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server said to two requests, or the ``error`` that kept it from answering."""
+    """What the server said, or the ``error`` that kept it from answering; ``dead`` as :func:`dead` has it."""
 
     error: str = ""
+    dead: str = ""
     status: int = 0
     version: str = ""
     skew: timedelta | None = None
@@ -94,6 +100,7 @@ def _ask(context: Context) -> Answer:
             shown = secured.getpeercert() if secured else None  # gone once the answer is read
             response.read()
             return Answer(
+                dead=_dead(http, str(base)),
                 status=response.status_code,
                 version=str(response.json()) if response.status_code == 200 else "",
                 skew=parsedate_to_datetime(date) - now if date else None,
@@ -103,6 +110,19 @@ def _ask(context: Context) -> Answer:
         return Answer(error=f"httpx cannot be imported: {error}")
     except Exception as error:  # httpx has a tree of its own, and a proxy may answer with anything
         return Answer(error=f"{type(error).__name__}: {error}")
+
+
+def _dead(http: Any, base: str) -> str:
+    """:func:`dead`, of a server that stays so."""
+
+    def status(path: str, body: Any) -> int:
+        found = http.get(base + path) if body is None else http.post(base + path, json=body)
+        return int(found.status_code)
+
+    deadline = time.monotonic() + SETTLE
+    while (said := dead(answers(status))) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return said
 
 
 CURES = (
@@ -122,7 +142,7 @@ def _failed(what: str, error: str) -> Result:
 
 @check("api", "The API server answers", Needs.NETWORK)
 def api(context: Context) -> Result:
-    """``GET /admin/version`` through httpx, by Prefect's rules for proxies, CA files and credentials."""
+    """:data:`api.ROUTES` through httpx, by Prefect's rules for proxies, CA files and credentials."""
     if not url(context):
         return skip(NONE)
     answer, place = ask(context), str(url(context))
@@ -134,10 +154,25 @@ def api(context: Context) -> Result:
             "the key or login is missing or wrong",
             "prefect cloud login, or PREFECT_API_AUTH_STRING",
         )
+    if answer.dead:
+        cause, fix = _autopsy(context, answer.dead)
+        return fail(f"{place} is up, but dead: {answer.dead}", cause, fix)
     if answer.status != 200:
         why = "not Prefect's API, or it is starting or broken"
         return fail(f"{place}: HTTP {answer.status}", why, "PREFECT_API_URL ends in /api; look at the server's log")
     return ok(f"{place}, Prefect {answer.version}")
+
+
+def _autopsy(context: Context, said: str) -> tuple[str, str]:
+    """Cause and cure of a dead server; the package to blame where it is known, and the server may be of this prefix."""
+    if "/ready 503" in said:
+        return "it does not reach its database, or still migrates it", "look at the server's log, and at its database"
+    if urlsplit(str(url(context))).hostname in ("127.0.0.1", "localhost", "::1"):
+        known = prefect.release(context)
+        if known.status is Status.FAIL:
+            return f"{known.evidence}: {known.cause}", known.fix
+    why = "a package of its environment does not fit its Prefect, so every flow fails; its log has the exception"
+    return why, "in the server's environment: prefect-env doctor --only prefect-release --only requirements"
 
 
 @check("api-certificate", "The server's certificate lasts", Needs.NETWORK)
@@ -219,7 +254,7 @@ def websocket(context: Context) -> Result:
         return skip(NONE)
     if context.prefect is None or context.prefect.major < 3:
         return skip("releases before 3 record by http")
-    if ask(context).error:
+    if ask(context).error or ask(context).dead:
         return skip("the API does not answer")
     error = _client(context, "websocket")["error"]
     if error:
@@ -233,6 +268,8 @@ def task_runs(context: Context) -> Result:
     """Run a flow of three tasks and count what the server knows of them; the flow run is deleted afterwards."""
     if not url(context):
         return skip(NONE)
+    if ask(context).dead:
+        return skip("the API does not answer")
     answer = _client(context, "flow")
     if answer["error"]:
         return _failed("the probe flow", str(answer["error"]))

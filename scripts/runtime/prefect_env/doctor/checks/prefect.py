@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from prefect_env import info
+from prefect_env import bounds, info
 from prefect_env.doctor.context import Context
-from prefect_env.doctor.registry import Needs, Result, check, fail, ok, skip
+from prefect_env.doctor.registry import Needs, Result, check, fail, merged, ok, skip
 from prefect_env.installed import normal
 from prefect_env.versions import Version
 
@@ -51,14 +52,30 @@ LABELS = {"API version": "API", "Git commit": "commit", "Built": "built"}
 
 @check("prefect-release", "This release of Prefect is sound")
 def release(context: Context) -> Result:
-    """Releases known to lose or break things."""
+    """Releases known to lose or break things, and packages beside them that are known to."""
     version = context.prefect
     if version is None:
         return skip("no Prefect")
     for first, last, system, what in FAULTY:
         if Version(first) <= version <= Version(last) and system in (None, context.host.system):
             return fail(f"Prefect {version}", what, "prefect-env upgrade plan")
-    return ok(f"nothing known against {version}")
+    return merged(_dead_pairs(context), ok(f"nothing known against {version}"))
+
+
+def _dead_pairs(context: Context) -> Iterator[Result]:
+    """The installed packages that Prefect must not meet; prefect-client alone has no server that they could break."""
+    prefect = context.version("prefect")
+    names = {record.get("name") for record in context.records if context.host.live}
+    packages = {name: found for name in context.host.packages if (found := context.version(name))}
+    for bound in bounds.violated(prefect, packages) if prefect else ():
+        by_conda = bound.conda.partition(" ")[0] in names or not context.host.live
+        yield fail(
+            f"{bound.name} {packages[bound.name]} with Prefect {prefect}",
+            f"{bound.reason} ({bound.source})",
+            f"conda install '{bound.conda}' (or: pixi add)"
+            if by_conda
+            else f"python -m pip install '{bound.name}{bound.specifier}'",
+        )
 
 
 @check("prefect-single", "There is one Prefect", Needs.FILES)
