@@ -61,7 +61,8 @@ def test_what_is_not_bound_is_not_there_and_the_root_stays_as_it_is(root: Root, 
 
 def test_it_says_how_the_program_ended(root: Root) -> None:
     assert run(root, "exit 7").returncode == 7
-    assert run(root, "kill -TERM $$").returncode == 128 + signal.SIGTERM
+    assert run(root, "kill -TERM $$").returncode == -signal.SIGTERM
+    assert run(root, "kill -KILL $$").returncode == -signal.SIGKILL
     missing = subprocess.run(root.command(["no-such-program"]), capture_output=True, text=True, check=False)
     assert (missing.returncode, missing.stderr) == (127, "no-such-program: No such file or directory\n")
 

@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 
 from maintain import bounds
 from maintain.bootstrap import uv_settings
-from maintain.channel.release import BOOKWORM, RELEASES
+from maintain.channel.release import BOOKWORM, RELEASES, Release
 from maintain.channel.wheels import Pin, download
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
@@ -23,16 +23,15 @@ from maintain.manifest import load
 RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
 """What the prefect-env command needs beside Prefect; Prefect 1 does not bring all of it."""
 
-
-RESOLVED = BOOKWORM
-"""The release for whose Python the versions are chosen; the older one, whose dependencies the newer one's are among."""
+UV_GLIBC = 40
+"""The newest glibc, 2.40, that uv has a platform for."""
 
 
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
     prefect = _prefect(line)
     added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
-    versions = resolve([f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
+    versions = _versions(line, [f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
     hashes, pythons = _hashes(line, versions)
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
@@ -48,6 +47,24 @@ def pin(line: str) -> Path:
     return path
 
 
+def _versions(line: str, wanted: list[str]) -> dict[str, str]:
+    """The versions for the first release's Python, and of what only another one needs beside these very versions."""
+    versions: dict[str, str] = {}
+    for release in RELEASES.values():
+        chosen = [f"{name}=={version}" for name, version in versions.items()]
+        try:
+            versions = resolve([*wanted, *chosen], release=release) | versions
+        except ToolError as error:
+            if not versions:
+                raise
+            _not_pinned(line, release, error)
+    return versions
+
+
+def _not_pinned(line: str, release: Release, error: ToolError) -> None:
+    say(f"line {line} is not pinned for {release}: {(error.why or error.what).splitlines()[-1]}")
+
+
 def _hashes(line: str, versions: dict[str, str]) -> tuple[dict[str, list[str]], list[str]]:
     """Each project's wheels by their hashes, and the Pythons that they are for: those for which all are to be had."""
     hashes: dict[str, list[str]] = {name: [] for name in versions}
@@ -60,7 +77,7 @@ def _hashes(line: str, versions: dict[str, str]) -> tuple[dict[str, list[str]], 
             except ToolError as error:
                 if not pythons or "no matching distribution" not in (error.why or "").lower():
                     raise
-                say(f"line {line} is not pinned for {release}: {error.why}")
+                _not_pinned(line, release, error)
                 continue
             pythons.append(release.python)
             for path in found:
@@ -81,16 +98,19 @@ def _prefect(line: str) -> str:
     return lines[line].prefect
 
 
-def resolve(wanted: list[str], *options: str) -> dict[str, str]:
-    """The newest versions that satisfy ``wanted``, normalised project name -> version; ``options`` go to uv."""
+def resolve(wanted: list[str], *options: str, release: Release = BOOKWORM) -> dict[str, str]:
+    """The newest versions that satisfy ``wanted`` on ``release``, normalised project name -> version.
+
+    ``options`` go to uv.
+    """
     uv = shutil.which("uv")
     if not uv:
         raise ToolError(
             "missing-program", "uv is not on PATH", why="it resolves the pins", fix="install uv, then run it again"
         )
     command = [uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    platform = f"x86_64-manylinux_2_{RESOLVED.glibc}"
-    command += ["--python-version", RESOLVED.python, "--python-platform", platform, *options, "-"]
+    platform = f"x86_64-manylinux_2_{min(release.glibc, UV_GLIBC)}"
+    command += ["--python-version", release.python, "--python-platform", platform, *options, "-"]
     done = subprocess.run(
         command, input="\n".join(wanted), env=uv_settings(dict(os.environ)), capture_output=True, text=True, check=False
     )
