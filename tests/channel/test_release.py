@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def test_the_other_release_stands_on_its_own(tmp_path: Path, monkeypatch: pytest
         if error.id in ("unsupported-host", "missing-program"):
             pytest.skip(f"{error.what}: {error.why}")
         raise
-    monkeypatch.setattr(wheels, "pins", lambda line: wheels.parse(PINS.read_text(encoding="utf-8"), str(PINS)))
+    monkeypatch.setattr(wheels, "RECIPES", tmp_path)
+    (tmp_path / "lines").mkdir()
+    shutil.copy(PINS, tmp_path / "lines" / "3.txt")
     channel = build.build_channel(["3"], tmp_path / "channel", release=OTHER)
     content = build.marker(channel) or {}
     assert (content["release"], content["ours"]) == (OTHER.name, [])

@@ -10,24 +10,26 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from maintain.channel import base, wheels
+from maintain.channel import base, sets, wheels
 from maintain.channel.convert import convert
 from maintain.channel.debian import Archive, Deb, require_host
 from maintain.channel.index import SUBDIRS, index, listed
 from maintain.channel.package import Package
 from maintain.channel.release import BOOKWORM, Release, named, of_host
+from maintain.channel.sets import PinSet
 from maintain.channel.specs import dependencies
 from maintain.lib.console import progress
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, exclusive, explained, sha256_file
 from maintain.lib.paths import BUILD, RECIPES, ROOT, RUNTIME, cache_dir
+from maintain.manifest import load
 
 OUTPUT = BUILD / "channel"
 """The channel of the machine's own release."""
@@ -69,10 +71,16 @@ def release_of(channel: Path) -> Release:
 
 
 def build_channel(
-    lines: Sequence[str], output: Path | None = None, *, release: Release | None = None, update: bool = False
+    lines: Sequence[str] = (),
+    output: Path | None = None,
+    *,
+    environments: Sequence[str] = (),
+    release: Release | None = None,
+    update: bool = False,
 ) -> Path:
-    """Build the channel for ``lines`` in ``output``, or add them to the one that is there; return ``output``.
+    """Build the channel for ``lines`` and for ``environments`` at the versions that are locked for linux-64.
 
+    It is made in ``output``, which is returned; a channel that is there keeps what it was made for.
     ``release`` is the machine's own without any; each has a folder of its own, as two are never mixed in one.
 
     Packages are cached by what they are made from, so nothing is made twice. A channel that is whole and made by
@@ -96,12 +104,14 @@ def build_channel(
                 fix="choose another folder with --output",
             )
         lines = sorted({*lines, *wheels.lines().intersection(former.get("lines", []))})
-        pins = {line: wheels.pins(line) for line in lines}
-        key = _digest([_sources(), release.name, pins])
+        environments = sorted({*environments, *set(load().environments).intersection(former.get("environments", []))})
+        wanted = [*map(sets.of_line, lines), *map(sets.of_environment, environments)]
+        key = _digest([_sources(), release.name, [(pinned.name, pinned.pins) for pinned in wanted]])
         if former.get("key") == key and not update and whole(output):
             return output
         old = set(former.get("ours", []))
-        debs = _convert(pins, output, release, keep=old, update=update)
+        debs, made = packages(wanted, release, update=update)
+        fill(output, made, keep=old)
         index(output)
         ours = _build_ours(lines, output) if release == of_host() else []
         for stale in old.difference(ours):
@@ -113,6 +123,7 @@ def build_channel(
             "made_from": "Debian's packages and the Python index's wheels; for development and trial only",
             "release": release.name,
             "lines": lines,
+            "environments": environments,
             "packages": len(records),
             "glibc": _glibc(records),
             "debian": {deb.name: deb.version for deb in debs},
@@ -123,20 +134,24 @@ def build_channel(
     return output
 
 
-def _convert(
-    pins: dict[str, list[wheels.Pin]], output: Path, release: Release, *, keep: set[str], update: bool
-) -> list[Deb]:
-    """Fill ``output`` with what is made from Debian's packages and the pinned wheels; one process at a time."""
+def packages(
+    wanted: Sequence[PinSet], release: Release, *, update: bool = False
+) -> tuple[list[Deb], list[Path]]:
+    """What is made from Debian's packages and from the wheels of ``wanted``, one process at a time.
+
+    Returns Debian's packages and the paths of the conda packages in the cache, ``.../SUBDIR/FILE``. Raises as
+    :func:`build_channel`.
+    """
     cache = cache_dir() / "stand-in"
     with exclusive(cache / ".lock", what="the cache of the stand-in channel", wait=WAIT):
-        wanted = list(dict.fromkeys(deb for entry in base.table(release) for deb in entry.debs))
+        names = list(dict.fromkeys(deb for entry in base.table(release) for deb in entry.debs))
         with ThreadPoolExecutor(1) as pool:
-            fetching = pool.submit(Archive(cache, release).fetch, wanted, update=update)
-            found = wheels.fetch((pin for line in pins.values() for pin in line), release)
+            fetching = pool.submit(Archive(cache, release).fetch, names, update=update)
+            found = wheels.fetch((pin for pinned in wanted for pin in pinned.pins), release)
             debs = fetching.result()
-        _fill(output, _make(_base_makers(debs, release) | _wheel_makers(pins, found, release)), keep)
+        made = _make(_base_makers(debs, release) | _wheel_makers(wanted, found, release))
         _prune()
-    return debs
+    return debs, made
 
 
 def _base_makers(debs: list[Deb], release: Release) -> Makers:
@@ -149,29 +164,31 @@ def _base_makers(debs: list[Deb], release: Release) -> Makers:
     return makers
 
 
-def _wheel_makers(pins: dict[str, list[wheels.Pin]], found: dict[wheels.Pin, wheels.Wheel], release: Release) -> Makers:
+def _wheel_makers(
+    wanted: Sequence[PinSet], found: dict[wheels.Pin, wheels.Wheel], release: Release
+) -> Makers:
     makers: Makers = {}
-    left_out = OURS if release == of_host() else ()
     keys: dict[tuple[str, str], str] = {}
-    for line, line_pins in pins.items():
-        by_name = {pin.name: found[pin] for pin in line_pins}
+    for pinned in wanted:
+        by_name = {pin.name: found[pin] for pin in pinned.pins}
+        left_out = OURS if pinned.ours and release == of_host() else ()
 
         def requires_of(name: str, by_name: dict[str, wheels.Wheel] = by_name) -> Iterable[str]:
-            return by_name[name].requires
+            return by_name[name].requires if name in by_name else ()
 
-        for pin in line_pins:
+        for pin in pinned.pins:
             if pin.name in left_out:
                 continue
-            # An extra's packages are those of the line's version of the project, so they are part of the key.
+            # An extra's packages are those of the set's version of the project, so they are part of the key.
             depends = dependencies(found[pin].requires, release.markers, requires_of)
             key = _digest([_code(), release.name, pin[:2], found[pin].sha256, depends])
             if keys.setdefault(pin[:2], key) != key:
                 raise ToolError(
                     "check-failed",
                     f"{pin.name} {pin.version} would be two different packages of one name",
-                    where=f"recipe/lines/{line}.txt",
-                    why="two lines pin other wheels of it, or other versions of what its extras ask for",
-                    fix="pin the same in both lines",
+                    where=pinned.where,
+                    why="two sets pin other wheels of it, or other versions of what its extras ask for",
+                    fix="pin the same in both",
                 )
             makers[key] = partial(convert, found[pin], requires_of, release)
     return makers
@@ -221,7 +238,7 @@ def _prune() -> None:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _fill(channel: Path, made: list[Path], keep: set[str]) -> None:
+def fill(channel: Path, made: Sequence[Path], *, keep: Collection[str] = ()) -> None:
     """Link the packages into ``channel`` and drop those that are neither among them nor to ``keep``."""
     for subdir in SUBDIRS:
         (channel / subdir).mkdir(parents=True, exist_ok=True)
@@ -247,14 +264,9 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _build_ours(lines: list[str], channel: Path) -> list[str]:
-    """Build recipe/'s packages of ``lines`` into ``channel``; their names, ``subdir/file``."""
-    try:
-        build_line = importlib.import_module("maintain.recipes.build").build_line
-    except ModuleNotFoundError as error:
-        if error.name not in ("maintain.recipes", "maintain.recipes.build"):
-            raise
-        return []
-    paths = [path for line in lines for path in build_line(line, channel)]
+    """Build recipe/'s packages of ``lines`` into ``channel``, the runtime alone without any; ``subdir/file`` of each."""
+    recipes = importlib.import_module("maintain.recipes.build")  # which imports this package
+    paths = [path for line in lines for path in recipes.build_line(line, channel)] or recipes.build_runtime(channel)
     return sorted({f"{path.parent.name}/{path.name}" for path in paths})
 
 

@@ -6,14 +6,16 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from packaging.utils import canonicalize_name
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.version import Version
 
 from maintain import bounds
 from maintain.bootstrap import uv_settings
 from maintain.channel.release import BOOKWORM, RELEASES, Release
-from maintain.channel.wheels import Pin, download
+from maintain.channel.wheels import Pin, download, keep, requirement
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, sha256_file
@@ -31,23 +33,19 @@ def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
     prefect = _prefect(line)
     added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
-    versions = _versions(line, [f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
-    hashes, pythons = _hashes(line, versions)
+    versions = _versions(f"line {line}", [f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
+    found, pythons = hashed((Pin(name, version, ()) for name, version in versions.items()), f"line {line}")
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
         f"# for Python {' and one for '.join(pythons)}. Made from pixi.toml and recipe/bounds.toml by:\n"
         f"# scripts/channel pin {line}\n"
     )
-    lines = [
-        f"{name}=={version}" + "".join(f" --hash=sha256:{sha256}" for sha256 in hashes[name]) + "\n"
-        for name, version in sorted(versions.items())
-    ]
     path = RECIPES / "lines" / f"{line}.txt"
-    atomic_write(path, header + "".join(lines))
+    atomic_write(path, header + "".join(map(requirement, sorted(found))))
     return path
 
 
-def _versions(line: str, wanted: list[str]) -> dict[str, str]:
+def _versions(what: str, wanted: list[str]) -> dict[str, str]:
     """The versions for the first release's Python, and of what only another one needs beside these very versions."""
     versions: dict[str, str] = {}
     for release in RELEASES.values():
@@ -57,36 +55,51 @@ def _versions(line: str, wanted: list[str]) -> dict[str, str]:
         except ToolError as error:
             if not versions:
                 raise
-            _not_pinned(line, release, error)
+            _not_pinned(what, release, error)
     return versions
 
 
-def _not_pinned(line: str, release: Release, error: ToolError) -> None:
-    say(f"line {line} is not pinned for {release}: {(error.why or error.what).splitlines()[-1]}")
+def _not_pinned(what: str, release: Release, error: ToolError) -> None:
+    say(f"{what} is not pinned for {release}: {(error.why or error.what).splitlines()[-1]}")
 
 
-def _hashes(line: str, versions: dict[str, str]) -> tuple[dict[str, list[str]], list[str]]:
-    """Each project's wheels by their hashes, and the Pythons that they are for: those for which all are to be had."""
-    hashes: dict[str, list[str]] = {name: [] for name in versions}
+def hashed(wanted: Iterable[Pin], what: str, *, every: bool = False) -> tuple[list[Pin], list[str]]:
+    """``wanted`` with the hashes of the wheels that the index has for each release, and the Pythons they are for.
+
+    A release for which some wheel is not to be had is left out, and said so of ``what``; with ``every`` it is an error.
+    Raises ``network`` and ``hash-mismatch``.
+    """
+    hashes: dict[tuple[str, str], list[str]] = {pin[:2]: list(pin.hashes) for pin in wanted}
+    left = set(hashes)
     pythons: list[str] = []
-    wanted = [Pin(name, version, ()) for name, version in versions.items()]
     for release in RELEASES.values():
         with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
             try:
-                found = download(wanted, Path(folder), release)
+                found = download((Pin(*item, ()) for item in left), Path(folder), release)
             except ToolError as error:
-                if not pythons or "no matching distribution" not in (error.why or "").lower():
+                if every or not pythons or "no matching distribution" not in (error.why or "").lower():
                     raise
-                _not_pinned(line, release, error)
+                _not_pinned(what, release, error)
                 continue
             pythons.append(release.python)
             for path in found:
-                name, sha256 = str(canonicalize_name(path.name.partition("-")[0])), sha256_file(path)
-                if sha256 not in hashes[name]:
-                    hashes[name].append(sha256)
+                name, version = _identity(path, hashes)
+                sha256 = sha256_file(path)
+                if sha256 not in hashes[name, version]:
+                    hashes[name, version].append(sha256)
                 if path.name.endswith("-none-any.whl"):  # the same for every release
-                    wanted.remove(Pin(name, versions[name], ()))
-    return hashes, pythons
+                    left.discard((name, version))
+                keep(path, sha256)
+    return [Pin(*item, tuple(found)) for item, found in hashes.items()], pythons
+
+
+def _identity(path: Path, wanted: Iterable[tuple[str, str]]) -> tuple[str, str]:
+    """Which of the ``wanted`` (name, version) a wheel is; versions are written in several ways (1.0, 1.0.0)."""
+    name, version, *_ = parse_wheel_filename(path.name)
+    for item in wanted:
+        if item[0] == name and Version(item[1]) == version:
+            return item
+    raise ToolError("check-failed", "the index gave a wheel that was not asked for", where=path.name)
 
 
 def _prefect(line: str) -> str:

@@ -14,14 +14,15 @@ from packaging.version import Version
 
 
 @cache
-def _names() -> dict[str, str]:
+def names() -> dict[str, str]:
+    """The Python index's normalised names whose conda-forge name differs."""
     return tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 
 
 def conda_name(name: str) -> str:
     """conda-forge's name of the Python index's project ``name``."""
     normal = str(canonicalize_name(name))
-    return _names().get(normal, normal)
+    return names().get(normal, normal)
 
 
 def conda_version(specifiers: SpecifierSet) -> str:

@@ -6,6 +6,7 @@ import email.message
 import email.parser
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -157,9 +158,7 @@ def fetch(wanted: Iterable[Pin], release: Release | None = None) -> dict[Pin, Wh
     if missing:
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as folder:
             for path in download(missing, Path(folder), release):
-                home = store / sha256_file(path)
-                home.mkdir(exist_ok=True)
-                path.replace(home / path.name)
+                keep(path, sha256_file(path))
         kept |= {pin: _kept(store, pin, release) for pin in missing}
     lost = [f"{pin.name} {pin.version}" for pin, path in kept.items() if path is None]
     if lost:
@@ -167,6 +166,18 @@ def fetch(wanted: Iterable[Pin], release: Release | None = None) -> dict[Pin, Wh
             "hash-mismatch", f"the index gave another wheel of {', '.join(lost)}", fix="scripts/channel pin"
         )
     return {pin: Wheel(path, pin) for pin, path in kept.items() if path}
+
+
+def keep(path: Path, sha256: str) -> None:
+    """Move a downloaded wheel into the cache, where its hash finds it."""
+    home = cache_dir() / "stand-in" / "wheels" / sha256
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, home / path.name)
+
+
+def requirement(pin: Pin) -> str:
+    """The line of a requirements file, with its end."""
+    return f"{pin.name}=={pin.version}" + "".join(f" --hash=sha256:{sha256}" for sha256 in pin.hashes) + "\n"
 
 
 def _kept(store: Path, pin: Pin, release: Release) -> Path | None:

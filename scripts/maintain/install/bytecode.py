@@ -23,6 +23,7 @@ from typing import Any
 from maintain.install.conda_meta import Record
 from maintain.lib.errors import ToolError
 from maintain.lib.files import from_oserror
+from maintain.lib.server import Inside, here
 
 _WORKER = """
 import os, py_compile, sys
@@ -47,11 +48,16 @@ class Job:
 
 
 def compile_prefix(
-    folder: Path, prefix: Path, records: dict[str, Record], cache: Path, step: Callable[[int], None]
+    folder: Path,
+    prefix: Path,
+    records: dict[str, Record],
+    cache: Path,
+    step: Callable[[int], None],
+    inside: Inside = here,
 ) -> None:
     """Compile what has no byte code in ``folder``, the environment that will be ``prefix``, and add it to ``records``.
 
-    ``step`` is called with numbers of modules done. Raises ``unsupported-host`` if the environment's Python
+    ``step`` is called with numbers of modules done; ``inside`` says where the environment's Python runs. Raises ``unsupported-host`` if the environment's Python
     does not run.
     """
     python = records.get("python")
@@ -66,7 +72,7 @@ def compile_prefix(
         step(len(own) - len(left))
         if left:
             left_over[name] = left
-    _compile(folder, prefix, [job.source for jobs in left_over.values() for job in jobs], step)
+    _compile(folder, prefix, [job.source for jobs in left_over.values() for job in jobs], step, inside)
     for name, left in left_over.items():
         _keep(folder, store / records[name]["sha256"], left)
     for name, own in todo.items():
@@ -142,7 +148,9 @@ def _place(stored: str, entry: dict[str, Any], folder: Path, job: Job) -> bool:
     return True
 
 
-def _compile(folder: Path, prefix: Path, sources: Sequence[str], step: Callable[[int], None]) -> None:
+def _compile(
+    folder: Path, prefix: Path, sources: Sequence[str], step: Callable[[int], None], inside: Inside
+) -> None:
     """Compile ``sources`` with the environment's own Python, one process per core."""
     if not sources:
         return
@@ -152,7 +160,7 @@ def _compile(folder: Path, prefix: Path, sources: Sequence[str], step: Callable[
 
     def work(share: Sequence[str]) -> None:
         # -I: nothing of the user's settings; -S: nothing of site-packages, which is being made.
-        command = [str(python), "-I", "-S", "-W", "ignore", "-c", _WORKER, str(prefix)]
+        command = inside([str(python), "-I", "-S", "-W", "ignore", "-c", _WORKER, str(prefix)])
         try:
             with subprocess.Popen(
                 command, cwd=folder, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -28,6 +28,7 @@ from maintain.lib.console import Silent, progress
 from maintain.lib.errors import ToolError
 from maintain.lib.files import existing_parent, explained, from_oserror
 from maintain.lib.paths import RUNTIME, cache_dir
+from maintain.lib.server import Inside, here
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -80,10 +81,11 @@ def install(
     dry_run: bool = False,
     wait: float = 0,
     planner: Callable[[Choice, Config], Plan] | None = None,
+    inside: Inside = here,
 ) -> Result:
     """Make ``target`` hold ``environment`` (or release ``line``) from the chosen channel; all of it or nothing.
 
-    A ``planner`` says what to install instead.
+    A ``planner`` says what to install instead, ``inside`` where the environment's Python runs.
     ``wait`` is how many seconds another install into the same prefix is waited for, before ``busy``.
     Raises :class:`ToolError`: ``bad-usage``, ``network``, ``hash-mismatch``, ``no-hash``, ``unsatisfiable``,
     ``unsupported-host``, ``not-writable``, ``disk-full``, ``unsafe-cache``, ``not-ours``, ``busy``.
@@ -121,7 +123,7 @@ def install(
         )
         if same or dry_run:
             return result
-        _make(target, wanted, config, records, broken, compile_bytecode=compile_bytecode)
+        _make(target, wanted, config, records, broken, compile_bytecode=compile_bytecode, inside=inside)
     return result
 
 
@@ -133,6 +135,7 @@ def _make(
     broken: set[str],
     *,
     compile_bytecode: bool,
+    inside: Inside,
 ) -> None:
     new = prefix.staging(target)
     _check_space(wanted.packages, target)
@@ -157,7 +160,7 @@ def _make(
             if compile_bytecode:
                 task = bar.add_task("compiling", total=None)
                 bytecode.compile_prefix(
-                    new, target, records, cache_dir() / "pyc", lambda count: bar.advance(task, count)
+                    new, target, records, cache_dir() / "pyc", lambda count: bar.advance(task, count), inside
                 )
             for record in records.values():
                 conda_meta.save(new, record)

@@ -16,9 +16,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +47,9 @@ ROUTES: tuple[tuple[str, object | None], ...] = (
 
 TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\S.*)", re.MULTILINE)
 """A traceback in a log, and the line of its exception."""
+
+Inside = Callable[[Sequence[str]], list[str]]
+"""Makes of a command the one that runs it elsewhere, in the root of another Debian release for example."""
 
 WINDOWS = os.name == "nt"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -83,6 +86,11 @@ def environment(prefix: Path, home: Path, api: str | None = None) -> dict[str, s
     return env | ({"PREFECT_API_URL": api} if api else {})
 
 
+def here(words: Sequence[str]) -> list[str]:
+    """The :data:`Inside` of this machine: the command as it is."""
+    return list(words)
+
+
 def free_port() -> int:
     """A loopback port that nobody listens on; never use one twice, 2.20 refuses a port in TIME_WAIT."""
     with socket.socket() as probe:
@@ -91,14 +99,14 @@ def free_port() -> int:
 
 
 def run(
-    prefix: Path, *command: str | Path, env: Mapping[str, str], timeout: float = 240
+    prefix: Path, *command: str | Path, env: Mapping[str, str], timeout: float = 240, inside: Inside = here
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of ``prefix`` by name in ``PREFECT_HOME``; text captured, no exception on failure."""
     home = Path(env["PREFECT_HOME"])
     home.mkdir(parents=True, exist_ok=True)
     words = [str(program(prefix, str(command[0]))), *map(str, command[1:])]
     return subprocess.run(
-        words,
+        inside(words),
         env=dict(env),
         capture_output=True,
         text=True,
@@ -118,6 +126,9 @@ class Server:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Variables of it and its clients beside :func:`environment`'s."""
+    inside: Inside = here
 
     @property
     def api(self) -> str:
@@ -127,7 +138,7 @@ class Server:
     @property
     def env(self) -> dict[str, str]:
         """The variables of a client of this server."""
-        return environment(self.prefix, self.home, self.api)
+        return environment(self.prefix, self.home, self.api) | dict(self.settings)
 
     def get(self, path: str, body: object | None = None) -> Any:
         """The JSON at ``path`` of the API (a POST when there is a ``body``). Raises OSError."""
@@ -162,7 +173,7 @@ class Server:
 
     def run_flow(self, script: Path = FLOW) -> subprocess.CompletedProcess[str]:
         """Run the flow ``script`` as a client of this server."""
-        return run(self.prefix, "python", script, env=self.env)
+        return run(self.prefix, "python", script, env=self.env, inside=self.inside)
 
     def stop(self, seconds: float = 30) -> bool:
         """End the server by SIGTERM. True if it and its children obeyed; otherwise they are killed."""
@@ -195,9 +206,18 @@ class Server:
         return False
 
 
-def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
+def start(
+    prefix: Path,
+    home: Path,
+    *,
+    seconds: float = 120,
+    patience: float = SETTLE,
+    settings: Mapping[str, str] | None = None,
+    inside: Inside = here,
+) -> Server:
     """Run ``prefect server start`` of ``prefix`` in ``PREFECT_HOME`` = ``home``; wait till it serves.
 
+    ``patience`` is how many seconds a healthy server may answer errors with a traceback in its log.
     Raises ``command-failed`` with the log's end when it stops or is not healthy after ``seconds``, and
     ``server-dead`` when it is healthy and a route stays broken.
     """
@@ -206,15 +226,17 @@ def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
     log = home / "server.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            [str(program(prefix, "prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)],
-            env=environment(prefix, home),
+            inside(
+                [str(program(prefix, "prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+            ),
+            env=environment(prefix, home) | dict(settings or {}),
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
             start_new_session=not WINDOWS,  # its own process group, so that a child left behind is found
         )
-    server = Server(prefix, home, f"http://127.0.0.1:{port}", process, log)
+    server = Server(prefix, home, f"http://127.0.0.1:{port}", process, log, settings or {}, inside)
 
     def healthy_or_ended() -> bool:
         if process.poll() is not None:
@@ -226,7 +248,7 @@ def start(prefix: Path, home: Path, *, seconds: float = 120) -> Server:
 
     try:
         healthy = _ends(healthy_or_ended, seconds)
-        if healthy and _serves(server, seconds):
+        if healthy and _serves(server, seconds, min(patience, seconds)):
             return server
     except BaseException:
         server.kill()
@@ -247,7 +269,7 @@ def broken(answers: Mapping[str, int]) -> dict[str, int]:
     return {path: status for path, status in answers.items() if status != 200 and (path, status) != ("/ready", 404)}
 
 
-def _serves(server: Server, seconds: float) -> bool:
+def _serves(server: Server, seconds: float, patience: float) -> bool:
     """Whether a healthy ``server`` serves (True) or has ended (False). Raises ``server-dead``."""
     answers: dict[str, int] = {}
 
@@ -257,7 +279,6 @@ def _serves(server: Server, seconds: float) -> bool:
 
     # A traceback alone proves nothing, services meet a fresh database before its tables are there; nor does an error
     # alone, for the same time. Both together, and still so after a while, do.
-    patience = min(SETTLE, seconds)
     if not _ends(served_or_ended, patience):
         exception = last_exception(server.log)
         if exception:

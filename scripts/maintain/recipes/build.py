@@ -43,6 +43,8 @@ from maintain.recipes.lines import load_lines
 NAMES = ("prefect-graphviz", "prefect", "prefect-env")
 """The recipes of every line."""
 
+RUNTIME_PACKAGE = "prefect-env-runtime"
+
 TARGET = "linux-64"
 """Where the builds run; the packages are noarch."""
 
@@ -66,6 +68,17 @@ def build_line(line: str, channel: Path) -> list[Path]:
                 _build(recipe, variants, channel, home)
         built += sorted(home.glob("*.conda"))
     return [_place(path, channel / "noarch") for path in built]
+
+
+def build_runtime(channel: Path) -> list[Path]:
+    """Build ``prefect-env-runtime`` alone, for a channel that has no line; its path in ``channel``."""
+    recipe, store = "prefect-env", cache_dir() / "recipes"
+    variants = _variants(recipe, next(iter(load().lines.values())).prefect)
+    home = store / _key(recipe, {**variants, "only": [RUNTIME_PACKAGE]}, [], channel)
+    with exclusive(store / f".{recipe}.lock", what=f"the build of {recipe}", wait=600):
+        if not home.is_dir():
+            _build(recipe, variants, channel, home, only=RUNTIME_PACKAGE)
+    return [_place(path, channel / "noarch") for path in sorted(home.glob("*.conda"))]
 
 
 def _variants(recipe: str, version: str) -> dict[str, list[str]]:
@@ -93,8 +106,10 @@ def _key(recipe: str, variants: dict[str, list[str]], sources: Sequence[Path], c
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Path) -> None:
-    """Build the ``variants`` of ``recipe`` into the folder ``home``, which appears whole."""
+def _build(
+    recipe: str, variants: dict[str, list[str]], channel: Path, home: Path, *, only: str | None = None
+) -> None:
+    """Build the ``variants`` of ``recipe``, or its package ``only``, into the folder ``home``, which appears whole."""
     recipe_file = RECIPES / recipe / "recipe.yaml"
     zipped = [list(variants)] if len(variants) > 1 else None
     with own_cache(), tempfile.TemporaryDirectory(prefix=".build-", dir=home.parent) as name:
@@ -106,7 +121,9 @@ def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Pat
             )
             # Outputs that use none of the variant keys are rendered once for each combination.
             distinct = {(entry.recipe.package.name, entry.recipe.build.string): entry for entry in rendered}
-            for variant in distinct.values():
+            for (package, _), variant in distinct.items():
+                if only not in (None, package):
+                    continue
                 result = variant.run_build(
                     ToolConfiguration(),
                     work,

@@ -1,0 +1,185 @@
+"""Try an environment for real: its server, a flow with all that flows have, a worker, every command, an upgrade.
+
+The steps that need the packages on trial are the files of ``trial/``, run by the environment's own Python.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from maintain.lib import server as servers
+from maintain.lib.errors import ToolError
+from maintain.lib.paths import RECIPES
+from maintain.rehearse import services
+
+TROUBLE = re.compile(r"TimeoutError: Timeout reading|Service '\w+' failed with")
+"""What a server's log says of events that are lost while every request is answered."""
+
+HERE = Path(__file__).parent / "trial"
+CHECK_CLI = RECIPES / "prefect" / "tests" / "check_cli.py"
+PATIENCE = 4.0
+"""Seconds that a server may answer errors with a traceback in its log."""
+
+MESSAGING = {
+    "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_MESSAGING_CACHE": "prefect_redis.messaging",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "prefect_redis.ordering",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect_redis.lease_storage",
+}
+"""Prefect's settings for events over Redis: docs/v3/advanced/self-hosted.mdx of PrefectHQ/prefect."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that was tried, whether it went well, and what was seen."""
+
+    name: str
+    ok: bool
+    found: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An environment on trial and where it runs."""
+
+    prefix: Path
+    prefect: str
+    """Its version."""
+    scratch: Path
+    """A folder for its homes, logs and databases."""
+    inside: servers.Inside = servers.here
+    redis: bool = False
+    """Whether its events can go through Redis: prefect-redis is beside it."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def serves(self) -> bool:
+        """Whether the package holds a server; Prefect 1's does not."""
+        return not self.prefect.startswith("1.")
+
+    @property
+    def modern(self) -> bool:
+        """Whether it is a Prefect 3, which has what ``trial/`` tries."""
+        return int(self.prefect.partition(".")[0]) >= 3
+
+
+def alive(subject: Subject) -> Iterator[Step]:
+    """The shortest trial that tells a dead set: the server serves, and has recorded a flow with its tasks.
+
+    The last step is the one that failed, if one did.
+    """
+    with ExitStack() as stack:
+        step, server = _served(subject, stack, "sqlite", {})
+        yield step
+        if server is None:
+            return
+        yield _first_flow(server)
+
+
+def whole(subject: Subject, database: str, former: Path | None = None) -> Iterator[Step]:
+    """The whole trial on ``database``, ``sqlite`` or ``postgresql``; every step that can be tried is.
+
+    ``former`` is a SQLite database that an older Prefect left, which has to be upgraded.
+    """
+    with ExitStack() as stack:
+        settings: dict[str, str] = {}
+        if database == "postgresql":
+            settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql())
+            if subject.redis:
+                url = stack.enter_context(services.redis())
+                settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
+        home = subject.scratch / database
+        if former:
+            home.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(former, home / "prefect.db")
+        step, server = _served(subject, stack, database, settings)
+        yield step
+        if server is None:
+            return
+        if former:
+            yield _kept(server, former)
+        if subject.modern:
+            yield from _lines(server)
+        else:
+            yield _first_flow(server)
+        yield _stopped(server)
+        if settings:
+            yield _quiet(server)
+
+
+def standing(subject: Subject, pip: Path) -> Iterator[Step]:
+    """What needs no server: ``pip check`` and the help of every command group."""
+    env = servers.environment(subject.prefix, subject.scratch / "home") | dict(subject.settings)
+
+    def run(name: str, *words: str | Path, extra: Mapping[str, str] | None = None) -> Step:
+        done = servers.run(subject.prefix, *words, env=env | dict(extra or {}), inside=subject.inside)
+        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
+        return Step(name, done.returncode == 0, "\n".join(said[-6:]))
+
+    yield run("pip check", "python", "-m", "pip", "check", extra={"PYTHONPATH": str(pip)})
+    yield run("command groups", "python", CHECK_CLI)
+
+
+def _served(
+    subject: Subject, stack: ExitStack, database: str, settings: Mapping[str, str]
+) -> tuple[Step, servers.Server | None]:
+    """Start the server; the step says what its routes answer."""
+    home = subject.scratch / database
+    own = {**subject.settings, **settings}
+    try:
+        server = servers.start(subject.prefix, home, patience=PATIENCE, settings=own, inside=subject.inside)
+    except ToolError as error:
+        return Step("server", False, f"{error.what}: {error.why}"), None
+
+    def end() -> None:
+        if server.process.poll() is None:
+            server.stop()
+
+    stack.callback(end)
+    said = ", ".join(f"{path} {code}" for path, code in servers.routes(server).items())
+    return Step("server", True, said), server
+
+
+def _first_flow(server: servers.Server) -> Step:
+    """A flow of three tasks, as every Prefect can run it."""
+    done = server.run_flow()
+    if done.returncode:
+        return Step("flow", False, (done.stdout + done.stderr).strip()[-1500:])
+    found = server.wait_for_task_runs(servers.TASKS)
+    return Step("flow", found == servers.TASKS, f"{found} of {servers.TASKS} task runs on the server")
+
+
+def _lines(server: servers.Server) -> Iterator[Step]:
+    """The steps of ``trial/client.py``, as it says them."""
+    done = servers.run(server.prefix, "python", HERE / "client.py", env=server.env, timeout=600, inside=server.inside)
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
+    steps = [Step(line["step"], line["ok"], line["found"]) for line in said]
+    yield from steps
+    if done.returncode or not steps:
+        yield Step("client", False, f"ended with {done.returncode}: {done.stderr.strip()[-1200:]}")
+
+
+def _kept(server: servers.Server, former: Path) -> Step:
+    """Whether the upgraded database has the flow runs of the former one."""
+    with closing(sqlite3.connect(former)) as database:
+        (before,) = database.execute("SELECT count(*) FROM flow_run").fetchone()
+    found = server.count("flow_runs")
+    return Step("upgrade", before > 0 and found == before, f"{found} of {before} flow runs after the migrations")
+
+
+def _stopped(server: servers.Server) -> Step:
+    return Step("stop", server.stop(), "it ends when it is asked to")
+
+
+def _quiet(server: servers.Server) -> Step:
+    """No time-out between the server and its services: a client that does not fit loses events and goes on."""
+    log = server.log.read_text(errors="replace")
+    lines = [line.strip() for line in log.splitlines() if TROUBLE.search(line)]
+    return Step("log", not lines, lines[0][:400] if lines else "no time-out in the server's log")
