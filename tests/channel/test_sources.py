@@ -68,6 +68,29 @@ def test_an_archive_that_the_administrator_trusts_is_used(repository: Callable[.
     assert hashlib.sha256(deb.path.read_bytes()).hexdigest() == deb.sha256
 
 
+@pytest.mark.parametrize(("option", "refused"), [("allow-insecure=yes", True), ("trusted=yes", False)])
+def test_another_release_s_archive_is_held_to_the_same(
+    repository: Callable[..., Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, refused: bool
+) -> None:
+    """Its index is fetched apart, from the machine's sources with the suite exchanged."""
+    monkeypatch.setattr("maintain.channel.debian.of_host", lambda: BOOKWORM)
+    repository(option)
+    root = tmp_path / "repository"
+    listed = root / "dists" / TRIXIE.name / "main" / "binary-amd64" / "Packages"
+    listed.parent.mkdir(parents=True)
+    shutil.copy(root / "Packages", listed)
+    (tmp_path / "sources.list").write_text(f"deb [arch=amd64 {option}] file:{root} {BOOKWORM.name} main\n")
+    archive = Archive(tmp_path / "cache", TRIXIE)
+    if refused:
+        with pytest.raises(ToolError) as caught:
+            archive.fetch(["tiny"])
+        assert (caught.value.id, caught.value.exit_code) == ("signature", Exit.VERIFICATION)
+    else:
+        (deb,) = archive.fetch(["tiny"])
+        assert deb.path.is_file()
+    assert not list((tmp_path / "lists").glob("*")), "the machine's own state is left alone"
+
+
 def test_a_package_that_differs_from_its_index_is_refused(repository: Callable[..., Archive], tmp_path: Path) -> None:
     with pytest.raises(ToolError) as caught:
         repository("trusted=yes", wrong=True).fetch(["tiny"])
