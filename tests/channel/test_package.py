@@ -16,7 +16,7 @@ from maintain.channel.convert import convert
 from maintain.channel.elf import with_prefix_strings
 from maintain.channel.index import index, record
 from maintain.channel.package import PLACEHOLDER, Entry, Package
-from maintain.channel.release import BOOKWORM
+from maintain.channel.release import BOOKWORM, TRIXIE, Release
 from maintain.lib.errors import ToolError
 from maintain.lib.files import sha256_file
 
@@ -137,16 +137,18 @@ def test_a_pure_wheel_becomes_noarch(tmp_path: Path) -> None:
     }
 
 
-def test_a_compiled_wheel_is_bound_to_its_python(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("release", "upper"), [(BOOKWORM, "3.12"), (TRIXIE, "3.14")], ids=str)
+def test_a_compiled_wheel_is_bound_to_its_python(tmp_path: Path, release: Release, upper: str) -> None:
+    python, tag = release.python, release.tag
     files = {
         "fast.so": "\0libstdc++.so.6\0",
         "fast-1.0.dist-info/entry_points.txt": "[console_scripts]\nfast = fast:Cli.run\n",
     }
-    made = convert(wheel(tmp_path, "fast", "cp311-cp311-manylinux_2_17_x86_64", files), no_extras, BOOKWORM)
-    assert (made.subdir, made.build) == ("linux-64", "py311_standin_0")
-    assert sorted(made.depends) == ["libstdcxx", "python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311"]
+    made = convert(wheel(tmp_path, "fast", f"{tag}-{tag}-manylinux_2_17_x86_64", files), no_extras, release)
+    assert (made.subdir, made.build) == ("linux-64", f"py{tag[2:]}_standin_0")
+    assert sorted(made.depends) == ["libstdcxx", f"python >={python},<{upper}.0a0", f"python_abi {python}.* *_{tag}"]
     paths = {entry.path: entry for entry in made.files}
-    assert "lib/python3.11/site-packages/fast.so" in paths
+    assert f"lib/python{python}/site-packages/fast.so" in paths
     assert b"from fast import Cli\n" in paths["bin/fast"].data
     assert paths["bin/fast"].prefix == "text"
 

@@ -61,7 +61,8 @@ def test_what_is_not_bound_is_not_there_and_the_root_stays_as_it_is(root: Root, 
 
 def test_it_says_how_the_program_ended(root: Root) -> None:
     assert run(root, "exit 7").returncode == 7
-    assert run(root, "kill -TERM $$").returncode == 128 + signal.SIGTERM
+    assert run(root, "kill -TERM $$").returncode == -signal.SIGTERM
+    assert run(root, "kill -KILL $$").returncode == -signal.SIGKILL
     missing = subprocess.run(root.command(["no-such-program"]), capture_output=True, text=True, check=False)
     assert (missing.returncode, missing.stderr) == (127, "no-such-program: No such file or directory\n")
 
@@ -120,7 +121,7 @@ def started(root: Root, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     before = sleepers()
     command = root.command(["/bin/bash", "-c", TRAP, "bash", tmp_path], [tmp_path])
     process = subprocess.Popen(command, start_new_session=True)
-    until(lambda: (tmp_path / "ready").exists())
+    until((tmp_path / "ready").exists)
     assert len(sleepers() - before) == 1
     yield process
     process.kill()
@@ -134,7 +135,7 @@ def test_a_signal_ends_the_program_in_an_orderly_way_and_reaches_it_once(
 ) -> None:
     """Sent to the process alone or to its group; the child it left is taken along, which the fixture looks at."""
     send(started.pid, signal.SIGINT)
-    until(lambda: (tmp_path / "log").exists())
+    until((tmp_path / "log").exists)
     send(started.pid, signal.SIGTERM)
     assert started.wait(30) == 3
     assert (tmp_path / "log").read_text().split() == ["interrupted", "stopped", "orderly"]

@@ -13,6 +13,7 @@ import pytest
 from channel.test_package import wheel
 from maintain.channel import pin, wheels
 from maintain.channel.debian import Archive, require_host, unpack
+from maintain.channel.release import BOOKWORM, RELEASES, TRIXIE, Release
 from maintain.lib.errors import Exit, ToolError
 from maintain.lib.paths import cache_dir
 from maintain.manifest import load
@@ -65,6 +66,29 @@ def test_an_unsigned_archive_is_refused(repository: Callable[..., Archive], opti
 def test_an_archive_that_the_administrator_trusts_is_used(repository: Callable[..., Archive]) -> None:
     (deb,) = repository("trusted=yes").fetch(["tiny"])
     assert hashlib.sha256(deb.path.read_bytes()).hexdigest() == deb.sha256
+
+
+@pytest.mark.parametrize(("option", "refused"), [("allow-insecure=yes", True), ("trusted=yes", False)])
+def test_another_release_s_archive_is_held_to_the_same(
+    repository: Callable[..., Archive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, refused: bool
+) -> None:
+    """Its index is fetched apart, from the machine's sources with the suite exchanged."""
+    monkeypatch.setattr("maintain.channel.debian.of_host", lambda: BOOKWORM)
+    repository(option)
+    root = tmp_path / "repository"
+    listed = root / "dists" / TRIXIE.name / "main" / "binary-amd64" / "Packages"
+    listed.parent.mkdir(parents=True)
+    shutil.copy(root / "Packages", listed)
+    (tmp_path / "sources.list").write_text(f"deb [arch=amd64 {option}] file:{root} {BOOKWORM.name} main\n")
+    archive = Archive(tmp_path / "cache", TRIXIE)
+    if refused:
+        with pytest.raises(ToolError) as caught:
+            archive.fetch(["tiny"])
+        assert (caught.value.id, caught.value.exit_code) == ("signature", Exit.VERIFICATION)
+    else:
+        (deb,) = archive.fetch(["tiny"])
+        assert deb.path.is_file()
+    assert not list((tmp_path / "lists").glob("*")), "the machine's own state is left alone"
 
 
 def test_a_package_that_differs_from_its_index_is_refused(repository: Callable[..., Archive], tmp_path: Path) -> None:
@@ -174,19 +198,61 @@ def test_a_truncated_wheel_in_the_cache_is_fetched_again(index: Path) -> None:
 
 def test_a_pin_holds_the_hash_of_its_wheel(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = served(index)
-    asked: list[str] = []
+    asked: list[list[str]] = []
 
-    def resolve(wanted: list[str]) -> dict[str, str]:
-        asked.extend(wanted)
+    def resolve(wanted: list[str], release: Release) -> dict[str, str]:
+        asked.append(wanted)
         return {"tiny": "1.0"}
 
-    monkeypatch.setattr(pin, "_resolve", resolve)
-    monkeypatch.setattr(pin, "_bounds", lambda line: ["tiny<2"])
+    monkeypatch.setattr(pin, "resolve", resolve)
     monkeypatch.setattr(pin, "RECIPES", tmp_path)
+    prefect = load().lines["3"].prefect
+    bound = f'prefect = "=={prefect}"\nspec = "tiny<2"\nreason = "x"\nsource = "x"\n'
+    (tmp_path / "bounds.toml").write_text(f"[[bound]]\n{bound}")
     written = pin.pin("3").read_text()
-    assert asked == [f"prefect=={load().lines['3'].prefect}", "tiny<2", *pin.RUNTIME, "pip"]
+    wanted = [f"prefect=={prefect}", "tiny<2", *pin.RUNTIME, "pip"]
+    assert asked == [wanted, [*wanted, "tiny==1.0"]], "the other Python gets the same versions"
     assert wheels.parse(written, "3.txt") == [expected]
     assert "://" not in written
+
+
+@pytest.fixture
+def compiled(index: Path) -> dict[Release, str]:
+    """A wheel of ``fast`` for each release's Python on the index, by its hash."""
+    return {
+        release: wheel(index, "fast", f"{release.tag}-{release.tag}-manylinux_2_17_x86_64", {"x": release.name}).sha256
+        for release in RELEASES.values()
+    }
+
+
+def test_a_pin_holds_a_wheel_for_each_python_and_each_gets_its_own(
+    compiled: dict[Release, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pin, "resolve", lambda wanted, release: {"fast": "1.0"})
+    monkeypatch.setattr(pin, "RECIPES", tmp_path)
+    (tmp_path / "bounds.toml").touch()
+    (pinned,) = wheels.parse(pin.pin("3").read_text(), "3.txt")
+    assert pinned.hashes == tuple(compiled.values())
+    for _ in ("from the index", "from the cache"):
+        for release, sha256 in compiled.items():
+            assert wheels.fetch([pinned], release)[pinned].sha256 == sha256
+
+
+def test_a_line_without_all_wheels_for_a_python_is_not_pinned_for_it(
+    index: Path, compiled: dict[Release, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tag = f"{BOOKWORM.tag}-{BOOKWORM.tag}-manylinux_2_17_x86_64"
+    old = wheel(index, "old", tag, {})
+    monkeypatch.setattr(pin, "resolve", lambda wanted, release: {"fast": "1.0", "old": "1.0"})
+    monkeypatch.setattr(pin, "RECIPES", tmp_path)
+    (tmp_path / "bounds.toml").touch()
+    pins = wheels.parse(pin.pin("3").read_text(), "3.txt")
+    assert [one.hashes for one in pins] == [(compiled[BOOKWORM],), (old.sha256,)]
+    with pytest.raises(ToolError) as caught:
+        wheels.fetch(pins[:1], TRIXIE)
+    assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)
+    assert str(TRIXIE) in caught.value.what
+    assert "scripts/channel pin" in (caught.value.fix or "")
 
 
 def test_pinning_without_a_resolver_says_which_program_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,13 +137,15 @@ def probe(prefix: Path, root: Root, env: dict[str, str], *folders: str) -> dict[
 
 def _loaded(program: Path, root: Root, hostile: str) -> list[str]:
     """The libraries that the dynamic linker would load for ``program``."""
-    # A shell sets the variables, as they are for nothing that runs before the program.
-    script = 'LD_LIBRARY_PATH="$1" LD_TRACE_LOADED_OBJECTS=1 exec "$2"'
-    done = _run(["/bin/sh", "-c", script, "sh", hostile, program], root, [program.parents[1], Path(hostile)])
+    env = {"LD_LIBRARY_PATH": hostile, "LD_TRACE_LOADED_OBJECTS": "1"}
+    done = _run([program], root, [program.parents[1], Path(hostile)], env)
     return [line.split(" => ")[1] for line in done.stdout.splitlines() if " => " in line]
 
 
 def _run(
     words: Sequence[str | Path], root: Root, binds: Sequence[Path], env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(root.command(words, binds), env=env or {}, capture_output=True, text=True, check=False)
+    # env(1) sets the variables, as they are for the program and not for what gets it into the root.
+    variables = [f"{name}={value}" for name, value in (env or {}).items()]
+    command = root.command(["/usr/bin/env", "-i", *variables, *words], binds)
+    return subprocess.run(command, env={}, capture_output=True, text=True, check=False)

@@ -31,7 +31,7 @@ STRICT = [
 POCKETS = ("", "-updates", "-security")
 """The suites of a release, by what follows its name; others (backports, a vendor's) are not taken."""
 
-INSTEAD = "use conda-forge or a mirror of it: scripts/demo --channel URL; the stand-in is made on Debian 12, x86_64"
+INSTEAD = "use conda-forge or a mirror of it: scripts/demo --channel URL; the stand-in needs Debian 12 or 13, x86_64"
 
 
 @dataclass(frozen=True)

@@ -24,21 +24,21 @@ CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 PR_SET_PDEATHSIG = 1
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 FAILED = 125
-"""The exit code when the root cannot be entered; else it is the program's, 128 and the signal's number as a shell has
-it where a signal ended the program."""
+"""The exit code when the root cannot be entered; else it is the program's."""
 
 NETWORK = ("etc/hosts", "etc/resolv.conf")
 """Files of the host that say how names are resolved."""
 
 
 def main(words: list[str]) -> int:
-    """Enter the root, run the program, return its exit code."""
+    """Enter the root, run the program, return its exit code, negative if a signal ended it."""
     root, rest = Path(words[0]), words[1:]
     split = rest.index("--")
     folders, program = [Path(word) for word in rest[:split]], rest[split + 1 :]
     _unshare()
     signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # none is lost before its handler is there
     waiting, alive = os.pipe()
+    told, tell = os.pipe()  # a first process cannot be ended by a signal, as the program may have been
     init = os.fork()
     if init == 0:
         os.close(alive)
@@ -50,11 +50,13 @@ def main(words: list[str]) -> int:
             sys.stderr.write(f"cannot enter {root}: {error}\n")
             sys.stderr.flush()
             os._exit(FAILED)
-        code = _run(program)
-        os._exit(code if code >= 0 else 128 - code)  # of one that a signal ended, as a shell says it
+        os.write(tell, str(_run(program)).encode())
+        os._exit(0)
     os.close(waiting)
+    os.close(tell)
     os.write(alive, b".")
-    return _wait(init, group=False)
+    failed = _wait(init, group=False)
+    return int(os.read(told, 16) or failed)
 
 
 def _run(program: list[str]) -> int:
@@ -152,4 +154,8 @@ def _mount(*words: str) -> None:
 
 if __name__ == "__main__":
     code = main(sys.argv[1:])
-    sys.exit(code if code >= 0 else 128 - code)
+    if code < 0:  # end in the same way, so that the caller sees what it would without us
+        with suppress(OSError):  # nothing is caught of SIGKILL
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)

@@ -14,7 +14,7 @@ from packaging.version import Version
 
 from maintain import bounds
 from maintain.bootstrap import uv_settings
-from maintain.channel.release import BOOKWORM, RELEASES
+from maintain.channel.release import BOOKWORM, RELEASES, Release
 from maintain.channel.wheels import Pin, download, keep, requirement
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
@@ -25,16 +25,15 @@ from maintain.manifest import load
 RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
 """What the prefect-env command needs beside Prefect; Prefect 1 does not bring all of it."""
 
-
-RESOLVED = BOOKWORM
-"""The release for whose Python the versions are chosen; the older one, whose dependencies the newer one's are among."""
+UV_GLIBC = 40
+"""The newest glibc, 2.40, that uv has a platform for."""
 
 
 def pin(line: str) -> Path:
     """Write ``recipe/lines/<line>.txt`` for the line's Prefect and bounds as the index serves them today."""
     prefect = _prefect(line)
     added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
-    versions = resolve([f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
+    versions = _versions(f"line {line}", [f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
     found, pythons = hashed((Pin(name, version, ()) for name, version in versions.items()), f"line {line}")
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
@@ -44,6 +43,24 @@ def pin(line: str) -> Path:
     path = RECIPES / "lines" / f"{line}.txt"
     atomic_write(path, header + "".join(map(requirement, sorted(found))))
     return path
+
+
+def _versions(what: str, wanted: list[str]) -> dict[str, str]:
+    """The versions for the first release's Python, and of what only another one needs beside these very versions."""
+    versions: dict[str, str] = {}
+    for release in RELEASES.values():
+        chosen = [f"{name}=={version}" for name, version in versions.items()]
+        try:
+            versions = resolve([*wanted, *chosen], release=release) | versions
+        except ToolError as error:
+            if not versions:
+                raise
+            _not_pinned(what, release, error)
+    return versions
+
+
+def _not_pinned(what: str, release: Release, error: ToolError) -> None:
+    say(f"{what} is not pinned for {release}: {(error.why or error.what).splitlines()[-1]}")
 
 
 def hashed(wanted: Iterable[Pin], what: str, *, every: bool = False) -> tuple[list[Pin], list[str]]:
@@ -62,7 +79,7 @@ def hashed(wanted: Iterable[Pin], what: str, *, every: bool = False) -> tuple[li
             except ToolError as error:
                 if every or not pythons or "no matching distribution" not in (error.why or "").lower():
                     raise
-                say(f"{what} is not pinned for {release}: {error.why}")
+                _not_pinned(what, release, error)
                 continue
             pythons.append(release.python)
             for path in found:
@@ -94,16 +111,19 @@ def _prefect(line: str) -> str:
     return lines[line].prefect
 
 
-def resolve(wanted: list[str], *options: str) -> dict[str, str]:
-    """The newest versions that satisfy ``wanted``, normalised project name -> version; ``options`` go to uv."""
+def resolve(wanted: list[str], *options: str, release: Release = BOOKWORM) -> dict[str, str]:
+    """The newest versions that satisfy ``wanted`` on ``release``, normalised project name -> version.
+
+    ``options`` go to uv.
+    """
     uv = shutil.which("uv")
     if not uv:
         raise ToolError(
             "missing-program", "uv is not on PATH", why="it resolves the pins", fix="install uv, then run it again"
         )
     command = [uv, "pip", "compile", "--quiet", "--no-config", "--no-header", "--no-annotate", "--no-emit-index-url"]
-    platform = f"x86_64-manylinux_2_{RESOLVED.glibc}"
-    command += ["--python-version", RESOLVED.python, "--python-platform", platform, *options, "-"]
+    platform = f"x86_64-manylinux_2_{min(release.glibc, UV_GLIBC)}"
+    command += ["--python-version", release.python, "--python-platform", platform, *options, "-"]
     done = subprocess.run(
         command, input="\n".join(wanted), env=uv_settings(dict(os.environ)), capture_output=True, text=True, check=False
     )

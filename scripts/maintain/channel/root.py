@@ -50,9 +50,8 @@ class Root:
         """The command that runs ``words`` in this root, with the host's folders ``binds`` at the same paths.
 
         It has the network, the environment and (where it is bound) the working directory of whoever starts it. A
-        signal to it, or to its group, reaches the program's group once; its exit code is the program's (128 and the
-        number of the signal that ended it, as a shell has it); when it ends in whatever way, no process and no mount
-        of it is left.
+        signal to it, or to its group, reaches the program's group once; it ends as the program did, by a signal or with
+        an exit code; when it ends in whatever way, no process and no mount of it is left.
         """
         plain = [str(word) for word in words]
         if self.folder is None:
@@ -117,6 +116,7 @@ def _make(release: Release, home: Path) -> None:
             raise explain(done.stderr)
         for file, text in FILES.items():
             (folder / "root" / file).write_text(text, encoding="utf-8")
+        shutil.rmtree(folder / "root" / "etc" / "apt")  # sources and settings, maybe with a proxy's password
         (folder / "root").chmod(0o755)
         (folder / "root").rename(home)
 
