@@ -74,7 +74,7 @@ def test_the_table_says_how_far_a_line_is_behind_and_why() -> None:
         ('newest = "2.8.7"', 'newest = "new"', "line 2.8.6: newest is no version"),
         ('newest = "3.9.1"\n\n["3"]', '\n["3"]', "newest and looked are missing"),
         ('behind = "kept', 'note = "kept', "line 2.8.6 must say why it is behind"),
-        ('newest = "3.9.1"\n\n["2.20"]', 'newest = "3.9.1"\nbehind = "x"\n\n["2.20"]', "line 3 is not behind"),
+        ("unfollowed = [", 'behind = "x"\nunfollowed = [', "line 3 is not behind"),
     ],
 )
 def test_incomplete_data_is_refused(clone: Path, old: str, new: str, what: str) -> None:
