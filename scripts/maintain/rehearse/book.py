@@ -12,7 +12,7 @@ from maintain.channel.sets import WHEELS, PinSet
 from maintain.channel.wheels import Pin
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
-from maintain.rehearse import companions
+from maintain.rehearse import beside
 from maintain.rehearse.agenda import Act
 
 Item = tuple[str, str]
@@ -61,4 +61,4 @@ class Book:
 
 def items(part: Part) -> list[Item]:
     """What stands for a part, and what runs beside it."""
-    return [*part.projects.items(), *(pin[:2] for pin in companions.of(part))]
+    return [*part.projects.items(), *(pin[:2] for pin in beside.of(part))]

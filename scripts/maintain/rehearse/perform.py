@@ -23,7 +23,7 @@ from maintain.channel.wheels import fetch
 from maintain.lib import server as servers
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
-from maintain.rehearse import companions, prefix, services, trial
+from maintain.rehearse import beside, prefix, services, trial
 from maintain.rehearse.agenda import NONE, POSTGRESQL, SQLITE, Act
 from maintain.rehearse.prefix import Stage
 from maintain.rehearse.results import Run
@@ -113,7 +113,7 @@ def _try(job: Job, scratch: Path, pip: Path, former: Path | None) -> Trial:
         prefect or "",
         folder,
         job.stage.inside,
-        redis=any(pin.name == companions.MESSAGING for pin in job.pins.pins),
+        redis=any(pin.name == beside.MESSAGING for pin in job.pins.pins),
     )
     versions = _facts(subject)
     steps = list(trial.standing(subject, pip, job.act.part.left_out))

@@ -15,7 +15,7 @@ prefect-redis 0.2.12 and later ask for Prefect 3.7.4 (their Requires-Dist); Pref
 
 
 def of(part: Part) -> list[Pin]:
-    """The companions of a part, without hashes."""
+    """What goes beside a part, without hashes."""
     prefect = part.version("prefect")
     return [
         Pin(name, version, ())
