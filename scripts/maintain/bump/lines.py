@@ -16,8 +16,7 @@ from packaging.version import Version
 
 from maintain import revisions
 from maintain.bump import companions, index
-from maintain.channel.base import PYTHON
-from maintain.channel.pin import pin
+from maintain.channel.pin import RESOLVED, pin
 from maintain.channel.wheels import Pin, Wheel
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
@@ -135,7 +134,7 @@ def _carry_out(move: Move) -> Move:
     _edit(MANIFEST, lambda data: _line(data, move.line).update({"prefect": move.new}))
     pin(move.line)
     wheels = {path.name.partition("-")[0]: path for path in fetch_line(move.line)}
-    declared = str(Wheel(wheels["prefect"], Pin("prefect", move.new, "")).metadata["Requires-Python"])
+    declared = str(Wheel(wheels["prefect"], Pin("prefect", move.new, ())).metadata["Requires-Python"])
     python = pythons(declared, load().lines[move.line].python)
     _edit(MANIFEST, lambda data: _line(data, move.line).update({"python": python}))
     own = {"released": move.released, "ran": []}  # nothing of the new one has run yet
@@ -167,7 +166,9 @@ def _record(report: Report) -> None:
                 own.pop("behind", None)
             elif not own.get("behind"):
                 another = f"{report.newest} is of another series, which is no line yet"
-                own["behind"] = another if newest != report.newest else f"it is not to be had for Python {PYTHON}"
+                own["behind"] = (
+                    another if newest != report.newest else f"it is not to be had for Python {RESOLVED.python}"
+                )
 
     _edit(RECIPES / LINES, change)
 

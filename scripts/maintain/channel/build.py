@@ -260,7 +260,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _build_ours(lines: list[str], channel: Path) -> list[str]:
-    """Build recipe/'s packages of ``lines`` into ``channel``, the runtime alone without any; ``subdir/file`` of each."""
+    """Build recipe/'s packages of ``lines`` into ``channel``, the runtime alone without any; ``subdir/file``."""
     recipes = importlib.import_module("maintain.recipes.build")  # which imports this package
     paths = [path for line in lines for path in recipes.build_line(line, channel)] or recipes.build_runtime(channel)
     return sorted({f"{path.parent.name}/{path.name}" for path in paths})

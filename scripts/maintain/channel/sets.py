@@ -75,7 +75,7 @@ def read(wheels: Path = WHEELS) -> list[Pin]:
 def text(pinned: Iterable[Pin]) -> str:
     """The file's text, sorted."""
     head = (
-        "# The wheels that stand for the locked Python packages where conda-forge's own cannot be had: in rehearsals and\n"
-        "# in the stand-in channel. One for each Python that they are run on. Written by scripts/lock and scripts/rehearse.\n"
+        "# The wheels that stand for the locked Python packages where conda-forge's own cannot be had, in rehearsals\n"
+        "# and in the stand-in channel: one for each Python. Written by scripts/lock and scripts/rehearse.\n"
     )
     return head + "".join(sorted(map(requirement, pinned)))

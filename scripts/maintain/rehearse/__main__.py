@@ -35,7 +35,7 @@ from maintain.rehearse.perform import Trial
 def cli(
     *, environments: tuple[str, ...], releases: tuple[str, ...], lock: Path, jobs: int, no_write: bool, as_json: bool
 ) -> int:
-    """Build the locked ENVIRONMENTS (all without any) of every platform from wheels and Debian's libraries, and run them.
+    """Build the locked ENVIRONMENTS (all without any) of every platform from wheels and Debian's libraries; run.
 
     Each set of Python packages gets a real server on SQLite or PostgreSQL and Redis, a flow with tasks, a subflow and a
     retry, a deployment through a worker, an automation, every command, pip check and the upgrade of an older database.

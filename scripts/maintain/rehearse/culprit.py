@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -76,7 +77,7 @@ def _minimal(groups: list[frozenset[str]], fails: Callable[[list[frozenset[str]]
 def _split(groups: list[frozenset[str]], size: int) -> list[list[frozenset[str]]]:
     size = min(size, len(groups))
     bounds = [len(groups) * number // size for number in range(size + 1)]
-    return [groups[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [groups[start:end] for start, end in pairwise(bounds)]
 
 
 def _moved(good: Versions, bad: Versions) -> list[str]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from maintain.lib import server as servers
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.rehearse import beside, prefix, services, trial
-from maintain.rehearse.agenda import NONE, POSTGRESQL, SQLITE, Act
+from maintain.rehearse.agenda import POSTGRESQL, SQLITE, Act
 from maintain.rehearse.prefix import Stage
 from maintain.rehearse.results import Run
 from maintain.rehearse.trial import Step, Subject
@@ -94,9 +95,8 @@ def perform(
                     if stage.release in act.releases or not any(one.release in act.releases for one in stages)
                     for database in act.databases
                 ]
-                before = former
-                done = pool.map(lambda job: _try(job, scratch, pip.result(), before), wanted)
-                for found in done:
+                attempt = partial(_try, scratch=scratch, pip=pip.result(), former=former)
+                for found in pool.map(attempt, wanted):
                     yield found
                     if prefect and found.database and found.run.ok:
                         former = found.database

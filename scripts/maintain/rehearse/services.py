@@ -35,7 +35,7 @@ def postgresql() -> Iterator[str]:
         _run([programs / "initdb", "--auth=trust", "--username=prefect", "--encoding=UTF8", "--no-sync", data])
         # fsync proves nothing here, and the database is gone in a minute.
         options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        control = [programs / "pg_ctl", f"--pgdata={data}", f"--log={folder / 'log'}", "--wait"]
+        control: list[str | Path] = [programs / "pg_ctl", f"--pgdata={data}", f"--log={folder / 'log'}", "--wait"]
         _run([*control, f"--timeout={SECONDS}", f"--options={options}", "start"])
         try:
             address = ["--host=127.0.0.1", f"--port={port}", "--username=prefect"]
@@ -71,12 +71,10 @@ def redis() -> Iterator[str]:
 
 def versions(*, redis: bool) -> dict[str, str]:
     """The versions of the services that a rehearsal takes."""
-    words = {"postgresql": [_programs() / "postgres", "--version"]} | (
-        {"redis": ["redis-server", "--version"]} if redis else {}
-    )
+    programs = {"postgresql": str(_programs() / "postgres"), **({"redis": "redis-server"} if redis else {})}
     found = {}
-    for name, command in words.items():
-        said = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False).stdout
+    for name, program in programs.items():
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
         number = re.search(r"\d+(\.\d+)+", said)
         found[name] = number[0] if number else "unknown"
     return found

@@ -195,8 +195,8 @@ def _first_flow(server: servers.Server) -> Step:
 
 def _lines(server: servers.Server, *steps: str) -> Iterator[Step]:
     """The ``steps`` of ``inside/client.py``, all without any, as it says them."""
-    words = ("python", HERE / "client.py", *steps)
-    done = servers.run(server.prefix, *words, env=server.env, timeout=600, inside=server.inside)
+    words = [str(HERE / "client.py"), *steps]
+    done = servers.run(server.prefix, "python", *words, env=server.env, timeout=600, inside=server.inside)
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
     yield from (Step(line["step"], line["ok"], line["found"]) for line in said)
     if done.returncode or not said:

@@ -5,6 +5,7 @@ clone's tools is imported: this runs where only the packages on trial are.
 """
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+OUT = sys.stdout
 HERE = Path(__file__).resolve().parent
 SECONDS = 90
 """How long is waited for anything that the server or a worker does later."""
@@ -36,8 +38,8 @@ def attempt(name: str, run: Callable[[], str]) -> None:
         last = traceback.format_exception_only(type(error), error)[-1].strip()
         at = traceback.extract_tb(error.__traceback__)[-1]
         found, ok = f"{last} ({at.filename}:{at.lineno})", False
-    sys.__stdout__.write(json.dumps({"step": name, "ok": ok, "found": found[:1500]}) + "\n")
-    sys.__stdout__.flush()
+    OUT.write(json.dumps({"step": name, "ok": ok, "found": found[:1500]}) + "\n")
+    OUT.flush()
 
 
 def must(condition: object, what: str) -> None:
@@ -167,12 +169,12 @@ def listed() -> str:
     found = []
     for words in LISTS:
         sys.argv = ["prefect", *words]
+        code: str | int | None = 0
         try:
-            with contextlib.redirect_stdout(open(os.devnull, "w")):
+            with contextlib.redirect_stdout(io.StringIO()):
                 app()
-            code = 0
         except SystemExit as stop:
-            code = stop.code or 0
+            code = stop.code
         must(not code, f"prefect {' '.join(words)} ended with {code}")
         found.append(" ".join(words))
     return ", ".join(found)
