@@ -24,10 +24,14 @@ from maintain.lock.relock import relock
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Solve from this folder of channel records instead of the channel.",
 )
+@click.option("--unrehearsed", is_flag=True, help="Write what nobody has run, marked so; scripts/check then fails.")
 @click.option("--lines", "of_lines", is_flag=True, help="Move the lines NAMES of recipe/ instead (needs uv).")
 @tool
-def cli(*, names: tuple[str, ...], repodata: Path | None, of_lines: bool, as_json: bool) -> None:
+def cli(*, names: tuple[str, ...], repodata: Path | None, unrehearsed: bool, of_lines: bool, as_json: bool) -> None:
     """Move the packages NAMES, or every package, as far as pixi.toml allows; write the changelog's package list.
+
+    What moved is rehearsed first (scripts/rehearse): a set of packages that is dead is not written, and the package to
+    blame is named.
 
     With --lines: ask the configured Python index for the newest Prefect of each line's series, pin it, render what
     follows, and say which of its companions do not go with it, and how far each line is behind.
@@ -37,7 +41,9 @@ def cli(*, names: tuple[str, ...], repodata: Path | None, of_lines: bool, as_jso
             raise ToolError("bad-usage", "--repodata is for packages, lines come from the Python index")
         _lines(names, as_json=as_json)
         return
-    result = relock(ROOT, repodata, Update(not names, frozenset(names)))
+    from maintain.rehearse.gate import choose  # brings all that a rehearsal needs
+
+    result = relock(ROOT, repodata, Update(not names, frozenset(names)), gate=choose(unrehearsed=unrehearsed))
     if result.changes:
         path = ROOT / "CHANGELOG.md"
         atomic_write(

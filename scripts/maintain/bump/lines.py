@@ -16,7 +16,8 @@ from packaging.version import Version
 
 from maintain import revisions
 from maintain.bump import companions, index
-from maintain.channel.pin import RESOLVED, pin
+from maintain.channel.pin import pin
+from maintain.channel.release import BOOKWORM
 from maintain.channel.wheels import Pin, Wheel
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
@@ -166,9 +167,8 @@ def _record(report: Report) -> None:
                 own.pop("behind", None)
             elif not own.get("behind"):
                 another = f"{report.newest} is of another series, which is no line yet"
-                own["behind"] = (
-                    another if newest != report.newest else f"it is not to be had for Python {RESOLVED.python}"
-                )
+                nowhere = f"it is not to be had for Python {BOOKWORM.python}"
+                own["behind"] = another if newest != report.newest else nowhere
 
     _edit(RECIPES / LINES, change)
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from maintain.channel import build as builder
+from maintain.channel import sets
 from maintain.channel.index import listed
 from maintain.channel.pin import pin as pin_line
 from maintain.channel.release import RELEASES, named
@@ -33,21 +34,40 @@ def _known() -> list[str]:
 
 
 @cli.command()
-@click.option("--line", "lines", multiple=True, help="A Prefect line (repeatable); all without it.")
+@click.option("--line", "lines", multiple=True, help="A Prefect line (repeatable).")
+@click.option("--env", "environments", multiple=True, help="A locked environment, at its versions (repeatable).")
 @click.option("--release", type=click.Choice([*RELEASES]), help="The Debian release to make it from; this machine's.")
 @click.option("--output", type=click.Path(path_type=Path), help="The channel's folder; each release has its own.")
 @click.option("--update", is_flag=True, help="Look for newer Debian packages though nothing else changed.")
 @tool
-def build(lines: tuple[str, ...], release: str | None, output: Path | None, update: bool, as_json: bool) -> None:
-    """Build the channel, or bring it up to date, or add lines to it."""
+def build(
+    lines: tuple[str, ...],
+    environments: tuple[str, ...],
+    release: str | None,
+    output: Path | None,
+    update: bool,
+    as_json: bool,
+) -> None:
+    """Build the channel, or bring it up to date, or add lines and environments to it.
+
+    Without --line and --env it has all lines, and all environments with Prefect at the versions that are locked for
+    linux-64.
+    """
+    if not lines and not environments:
+        lines, environments = tuple(_known()), sets.environments()
     channel = builder.build_channel(
-        lines or _known(), output.absolute() if output else None, release=named(release), update=update
+        lines,
+        output.absolute() if output else None,
+        environments=environments,
+        release=named(release),
+        update=update,
     )
     content = builder.marker(channel) or {}
     emit(
         {"channel": str(channel), **content},
         lambda: out.print(
-            f"{channel}: {content['packages']} packages of {content['release']}, lines {', '.join(content['lines'])}",
+            f"{channel}: {content['packages']} packages of {content['release']}, "
+            f"lines {', '.join(content['lines']) or '-'}, environments {', '.join(content['environments']) or '-'}",
             markup=False,
         ),
         as_json=as_json,

@@ -47,6 +47,13 @@ def of_environment(name: str, lock: Path = LOCK, wheels: Path = WHEELS) -> PinSe
     return of_part(f"environment {name}", locked_part(name, lock), wheels)
 
 
+def environments(lock: Path = LOCK) -> tuple[str, ...]:
+    """The locked environments that have Prefect on the stand-in's platform."""
+    found = solution(lockfile.read(lock).records)
+    parts = {name: part_of(packages) for (name, subdir), packages in found.items() if subdir == SUBDIR}
+    return tuple(sorted(name for name, part in parts.items() if part.version("prefect")))
+
+
 def locked_part(name: str, lock: Path = LOCK, subdir: str = SUBDIR) -> Part:
     """The Python part of the environment ``name`` as it is locked for ``subdir``; raises ``bad-usage``."""
     found = solution(lockfile.read(lock).records)

@@ -45,7 +45,7 @@ def findings(root: Path) -> list[Finding]:
     found += rules.policy(root)
     found += hosts.findings(root)
     if root == ROOT:
-        found += [*drift.recipes(), *drift.lines(manifest)]
+        found += [*drift.recipes(), *drift.lines(manifest), *drift.rehearsals(root, manifest, lock)]
     return found
 
 

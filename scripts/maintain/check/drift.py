@@ -11,8 +11,11 @@ from maintain.lib.errors import ToolError
 from maintain.lib.paths import RECIPES, ROOT
 from maintain.lock import render, store
 from maintain.lock.lockfile import Lock
+from maintain.lock.package import solution
 from maintain.manifest import Manifest
 from maintain.recipes.render import stale as stale_recipes
+from maintain.rehearse.agenda import agenda, requested
+from maintain.rehearse.results import lacking
 
 FIX = "scripts/lock"
 
@@ -78,3 +81,12 @@ def lines(manifest: Manifest) -> Iterator[Finding]:
             f"line {name} is described but pixi.toml does not declare it",
             "correct one of them",
         )
+
+
+def rehearsals(root: Path, manifest: Manifest, lock: Lock) -> Iterator[Finding]:
+    """Locked environments that nobody has run, or that failed when somebody did."""
+    known = store.evidence(root).results
+    for act in agenda(solution(lock.records), requested(manifest)):
+        if why := lacking(known, act):
+            names = dict.fromkeys(environment for environment, _ in act.places)
+            yield Finding("rehearsal", act.title, why, f"scripts/rehearse {' '.join(names)}")

@@ -36,7 +36,7 @@ def cli(channel: str | None, prefix: Path, keep: bool, as_json: bool) -> int:
 
     Exit code 0: everything verified, and the server has recorded the flow with all its task runs.
     """
-    choice = choose(channel)
+    choice = choose(channel, lines=(), environments=("default",))
     say(str(choice))
     say("installing the environment 'default' ...")
     installed = install(prefix, choice)

@@ -44,7 +44,7 @@ def cli(
     if environment and line:
         raise ToolError("bad-usage", "--env and --line exclude each other", fix="give one of them")
     name = line or environment or "default"
-    chosen = choose(channel, lines=(line or "3",))
+    chosen = choose(channel, lines=(line,) if line else (), environments=() if line else (name,))
     say(str(chosen))
     result = install(
         prefix or default_prefix(name),

@@ -15,7 +15,6 @@ from rattler import Channel, Config
 
 from maintain.install.network import CONDA_FORGE, configuration, head, masked, status
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import BUILD
 
 VARIABLE = "PREFECT_ENV_CHANNEL"
 MARKER = "stand-in.json"
@@ -39,11 +38,12 @@ class Choice:
         return f"channel: {masked(str(self.folder or self.channel))} ({self.why})"
 
 
-def choose(explicit: str | None = None, *, lines: Sequence[str] = ("3",)) -> Choice:
+def choose(explicit: str | None = None, *, lines: Sequence[str] = ("3",), environments: Sequence[str] = ()) -> Choice:
     """The channel to install from; the first that applies:
 
     1. ``explicit`` (``--channel``), 2. ``PREFECT_ENV_CHANNEL``, 3. conda-forge through the mirror that pixi's
-    configuration names, 4. conda-forge itself when it answers, 5. the stand-in, built now with ``lines``.
+    configuration names, 4. conda-forge itself when it answers, 5. the stand-in, built now with ``lines`` and with
+    ``environments`` at their locked versions.
     Raises ``bad-usage`` (no such folder), ``network``, and whatever building the stand-in raises.
     """
     config = configuration()
@@ -61,7 +61,7 @@ def choose(explicit: str | None = None, *, lines: Sequence[str] = ("3",)) -> Cho
     from maintain.channel.build import build_channel
 
     return Choice(
-        build_channel(lines, BUILD / "channel").as_uri(),
+        build_channel(lines, environments=environments).as_uri(),
         True,
         "conda-forge cannot be reached and no mirror is set: the stand-in, for trial only",
     )

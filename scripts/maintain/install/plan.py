@@ -23,7 +23,9 @@ from rattler import (
 )
 from rattler.exceptions import GatewayError, SolverError
 
-from maintain import bounds, manifest
+from maintain import manifest
+from maintain.channel import sets
+from maintain.channel.specs import conda_name
 from maintain.install.choice import Choice
 from maintain.install.network import CONDA_FORGE, client, masked
 from maintain.lib.errors import ToolError
@@ -71,9 +73,9 @@ class Plan:
 def make(choice: Choice, config: Config, *, environment: str, line: str | None) -> Plan:
     """The plan for this host.
 
-    A line, and anything from a stand-in, is solved from the channel's repodata; all else comes from ``pixi.lock``,
-    with ``choice.channel`` as the mirror that the locked packages are fetched from. Raises ``bad-usage`` for an unknown
-    environment or line, ``unsupported-host``, ``unsatisfiable``, ``network``, and ``no-hash``.
+    A line, and anything from a stand-in, is solved from the channel's repodata, an environment at the locked versions
+    of its Python packages; all else comes from ``pixi.lock``, with ``choice.channel`` as the mirror that the locked
+    packages are fetched from. Raises ``bad-usage`` for an unknown environment or line, ``unsupported-host``, ``unsatisfiable``, ``network``, and ``no-hash``.
     """
     declared = manifest.load()
     if line is None and not choice.stand_in:
@@ -88,29 +90,26 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
     else:
         if environment not in declared.environments:
             raise _unknown("environment", environment, declared.environments)
-        specs = stand_in_specs(declared.environments[environment], str(Subdir.current()))
+        requirements = declared.environments[environment].requirements(str(Subdir.current()))
+        # A build string names a build of conda-forge's; the stand-in has one build of each version.
+        specs = [f"{spec.name} {spec.constraint.partition(' ')[0]}".removesuffix(" *") for spec in requirements]
         # zstd is in every locked environment, by way of other packages; a bundle's installer unpacks with it.
         optional = ["prefect-env-runtime", "zstd"]
-    return asyncio.run(solved(choice, config, line or environment, specs, optional))
+        return asyncio.run(_as_locked(choice, config, environment, specs, optional))
+    return asyncio.run(solved(choice, config, line, specs, optional))
 
 
-def stand_in_specs(environment: manifest.Environment, subdir: str) -> list[str]:
-    """What a stand-in is asked for to make ``environment``: match specs without builds, for it has one of each version.
-
-    It has the lines' Prefect instead of the series that the feature ``prefect`` is held to, so the series' end is
-    lifted; and what Prefect must not meet is left to the package of that Prefect, which has bounds of its own.
-    """
-    along = "prefect" in environment.features
-    bound = {one.name for one in bounds.load() if one.requirement} if along else set()
-    specs = []
-    for spec in environment.requirements(subdir):
-        clauses = spec.constraint.partition(" ")[0].split(",")
-        if spec.name in bound and all(clause.startswith(("<", "!=")) for clause in clauses):
-            continue
-        if along and spec.name == "prefect":
-            clauses = [clause for clause in clauses if not clause.startswith("<")]
-        specs.append(f"{spec.name} {','.join(clauses)}".removesuffix(" *").strip())
-    return specs
+async def _as_locked(choice: Choice, config: Config, environment: str, specs: list[str], optional: list[str]) -> Plan:
+    """What a stand-in has for ``specs``, every Python package at its locked version where it has that one."""
+    part = sets.locked_part(environment)
+    wanted = {conda_name(project): version for project, version in part.projects.items()}
+    try:
+        listed = await _gateway(config).query([Channel(choice.channel)], _subdirs(), list(wanted), recursive=False)
+    except (GatewayError, OSError) as error:
+        raise _unreadable(choice, error) from error
+    there = {(record.name.normalized, str(record.version)) for group in listed for record in group}
+    pins = [f"{name} =={version}" for name, version in sorted(wanted.items()) if (name, version) in there]
+    return await solved(choice, config, environment, [*specs, *pins], optional)
 
 
 def locked(choice: Choice, environment: str, path: Path) -> Plan:
@@ -163,7 +162,8 @@ async def solved(
             f"the channel has no set of packages that makes {name} on this host",
             where=masked(choice.channel),
             why=str(error),
-            fix="name another channel with --channel, or build the stand-in with the line: scripts/channel build",
+            fix="name another channel with --channel, or build the stand-in with it: "
+            "scripts/channel build --line LINE --env ENVIRONMENT",
         ) from error
     except (GatewayError, OSError) as error:
         raise _unreadable(choice, error) from error

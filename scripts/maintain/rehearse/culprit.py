@@ -100,7 +100,7 @@ def _groups(good: Versions, bad: Versions, requires: Requires) -> list[frozenset
 
 
 def mended(good: Versions, bad: Versions, chosen: frozenset[str], requires: Requires) -> dict[str, str]:
-    """``good`` with the ``chosen`` projects as in ``bad``, and with what those need of ``bad`` by their own metadata."""
+    """``good`` with the ``chosen`` projects as in ``bad``, and with what those need of it by their metadata."""
     taken = set(chosen)
     mixture: dict[str, str] = {}
     while True:

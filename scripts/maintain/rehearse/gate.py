@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from maintain.channel.wheels import Pin, fetch
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lock import lockfile, store
-from maintain.lock.package import Solution, solution
+from maintain.lock.package import Solution
+from maintain.lock.relock import Gate
 from maintain.lock.store import Evidence
 from maintain.manifest import Manifest, load
 from maintain.rehearse import culprit, perform, prefix, results, trial
-from maintain.rehearse.agenda import POSTGRESQL, Act, agenda, requested
+from maintain.rehearse.agenda import agenda, requested
 from maintain.rehearse.book import Book
 from maintain.rehearse.culprit import Culprit, Versions
 from maintain.rehearse.perform import Trial
@@ -55,17 +56,20 @@ def rehearsed(manifest: Manifest, before: Solution, after: Solution, known: Evid
     return Evidence(noted(known.results, found), (*known.pins, *fresh))
 
 
-def unrehearsed(manifest: Manifest, before: Solution, after: Solution, known: Evidence) -> Evidence:
+def choose(*, unrehearsed: bool) -> Gate:
+    """What is asked before a lock is written."""
+    return marked if unrehearsed else rehearsed
+
+
+def marked(manifest: Manifest, before: Solution, after: Solution, known: Evidence) -> Evidence:
     """Mark what of ``after`` nobody has run as just that."""
     del before
-    marked = dict(known.results)
-    pins: tuple[Pin, ...] = ()
+    found = dict(known.results)
     for act in agenda(after, requested(manifest)):
-        if results.lacking(known.results, act):
-            old = marked.get(act.part.digest)
-            marked[act.part.digest] = old or Record(act.prefect, 0, act.part.left_out, ())
-            say(f"unrehearsed: {act.title}")
-    return Evidence(marked, (*known.pins, *pins))
+        if why := results.lacking(known.results, act):
+            found.setdefault(act.part.digest, Record(act.prefect, 0, act.part.left_out, ()))
+            say(f"written all the same: {act.title}: {why}")
+    return Evidence(found, known.pins)
 
 
 def noted(known: Results, found: Sequence[Trial]) -> Results:
