@@ -40,8 +40,11 @@ def test_second_run_keeps_the_server_when_asked(prefix: Path) -> None:
     shown = json.loads(done.stdout)
     assert "up to date" in done.stderr
     try:
-        with urllib.request.urlopen(f"{shown['run']['url']}/api/health", timeout=10) as answer:
-            assert json.load(answer) is True
+        for route in ("health", "ready", "admin/version", "flow_runs/filter"):
+            body = b'{"limit": 1}' if route.endswith("filter") else None
+            request = urllib.request.Request(f"{shown['run']['url']}/api/{route}", body)
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert json.load(answer)
     finally:
         os.kill(shown["run"]["pid"], signal.SIGTERM)
     for _ in range(300):

@@ -17,6 +17,7 @@ import trustme
 
 from maintain.lib import server as servers
 from prefect_env.effective import CA_VARIABLES
+from support import fake_server
 from support.prefixes import line_prefix
 
 pytestmark = pytest.mark.slow
@@ -35,6 +36,10 @@ class Api(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
 
     def log_message(self, *_: object) -> None:
         """Nothing."""
@@ -73,6 +78,13 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert found["api"]["status"] == "fail"
     assert "prefect server start" in found["api"]["fix"]
     assert {found[name]["status"] for name in CHECKS[1:]} == {"skip"}
+
+
+def test_a_server_that_is_up_and_dead(tmp_path: Path) -> None:
+    with fake_server.serving("dead") as url:
+        found = ask(tmp_path, 1, PREFECT_API_URL=url)
+    assert "is up, but dead: /health 200, /ready 500, /admin/version 500" in found["api"]["evidence"]
+    assert {found[name]["status"] for name in ("api-certificate", "api-version")} == {"skip"}
 
 
 def test_a_ca_that_is_not_trusted(address: str, tmp_path: Path) -> None:

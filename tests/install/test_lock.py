@@ -17,6 +17,7 @@ from maintain.install.choice import Choice
 from maintain.install.engine import Result, install
 from maintain.install.network import CONDA_FORGE
 from maintain.lib.errors import ToolError
+from maintain.manifest import load
 
 Put = Callable[[str], Result]
 
@@ -114,3 +115,12 @@ def test_from_the_stand_in_to_the_mirror_is_an_update(put: Put, mirror: Path, pr
     install(prefix, Choice(mirror.as_uri(), True, "the test says so"), line="3")
     assert put(mirror.as_uri()).changed, "the packages are the same, their channel is not"
     assert json.loads((prefix / "conda-meta/data-1.0-0.json").read_text())["url"].startswith(CONDA_FORGE)
+
+
+def test_a_stand_in_is_asked_for_its_own_prefect_and_without_the_bounds_of_ours() -> None:
+    environments = load().environments
+    specs = plan.stand_in_specs(environments["default"], "linux-64")
+    assert {"prefect >=3.6", "libsqlite !=3.49.0,!=3.49.1", "sqlite >=3.24"} <= set(specs)
+    assert not [spec for spec in specs if spec.startswith(("fastapi", "redis-py"))]
+    # An environment of one series stays one.
+    assert {"prefect >=3.4,<3.6", "fastapi <0.137"} <= set(plan.stand_in_specs(environments["prefect-3-5"], "linux-64"))

@@ -53,7 +53,7 @@ def test_a_tag_then_a_later_commit(repository: Repository, tmp_path: Path) -> No
     assert (said["Version"], said["Git commit"]) == (version, commit[:8])
     record = json.loads(next((prefix / "conda-meta").glob("prefect-3*.json")).read_text())
     assert "colorama >=0.4.0" in record["depends"]
-    assert "python >=3.10,<3.13" in record["depends"]
+    assert "python >=3.11,<3.13" in record["depends"]
     run([sys.executable, "-m", "pip", "--python", servers.program(prefix, "python"), "check"])
 
     with servers.running(prefix, tmp_path / "server") as server:  # without a user interface, as the clone has none

@@ -56,7 +56,7 @@ def test_new_dates_go_into_the_table(clone: Path) -> None:
 def test_the_table_says_how_far_a_line_is_behind_and_why() -> None:
     rows = (ROOT / "README.md").read_text().partition("<!-- generated: lines -->\n")[2].splitlines()
     assert "| Behind 3.9.1, the newest on " in rows[0]
-    assert "| 3 | 3.9.1 | 2026-10-30 | - |" in rows[2]
+    assert "| 3 | 3.9.1 | 2026-10-30 | it is the newest; prefect-client ends at 3.9.0 |" in rows[2]
     assert "| 2.8.7 is newest of its series; kept at the release that it is named after |" in rows[4]
 
 
@@ -74,7 +74,7 @@ def test_the_table_says_how_far_a_line_is_behind_and_why() -> None:
         ('newest = "2.8.7"', 'newest = "new"', "line 2.8.6: newest is no version"),
         ('newest = "3.9.1"\n\n["3"]', '\n["3"]', "newest and looked are missing"),
         ('behind = "kept', 'note = "kept', "line 2.8.6 must say why it is behind"),
-        ('newest = "3.9.1"\n\n["2.20"]', 'newest = "3.9.1"\nbehind = "x"\n\n["2.20"]', "line 3 is not behind"),
+        ("unfollowed = [", 'behind = "x"\nunfollowed = [', "line 3 is not behind"),
     ],
 )
 def test_incomplete_data_is_refused(clone: Path, old: str, new: str, what: str) -> None:

@@ -87,6 +87,7 @@ def session() -> None:
     worker = None
     try:
         until(lambda: get("/health") is True)
+        until(lambda: bool(get("/ready")) and get("/admin/version") and get("/flows/filter", {"limit": 1}) == [])
         run("python", FLOW)
         found["flow"] = last_state()
         found["workers"] = len(get("/collections/views/aggregate-worker-metadata"))

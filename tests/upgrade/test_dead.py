@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,6 +159,33 @@ def test_a_server_without_an_answer_is_not_waited_for_forever(tmp_path: Path, mo
     assert "no answer" in str(caught.value.fields["why"])
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_a_killed_trial_leaves_no_server(old: Path, home: Path, tmp_path: Path) -> None:
+    new = fakes.make(tmp_path / "new", "2.20.26", NEW, server="dead")
+    with (new / "lib" / f"python3.{sys.version_info.minor}/site-packages/prefect/cli/__init__.py").open("a") as stream:
+        stream.write(f"\nPath({str(tmp_path / 'pid')!r}).write_text(str(os.getpid()))\n")
+    process = subprocess.Popen(
+        [old / "bin" / "python", "-m", "prefect_env", "upgrade", "run", "--to", new, "--yes"],
+        env=fakes.environment(old, home),
+        stderr=subprocess.DEVNULL,
+    )
+    for _ in range(300):
+        if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    stat = Path("/proc", (tmp_path / "pid").read_text(), "stat")
+    for _ in range(300):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] == "Z":
+                return
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        time.sleep(0.1)
+    pytest.fail("the server lives on")
 
 
 def test_a_plan_says_that_it_tries(old: Path, home: Path, tmp_path: Path) -> None:

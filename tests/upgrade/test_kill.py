@@ -50,7 +50,7 @@ class Place:
         words: list[str | Path] = [KILLER, str(kill)] if kill is not None else ["-m", "prefect_env"]
         return subprocess.run(
             [self.link.resolve() / "bin" / "python", *words, *arguments],
-            env=fakes.environment(self.link.resolve(), self.home),
+            env={**fakes.environment(self.link.resolve(), self.home), "TMPDIR": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -166,7 +166,18 @@ def test_up_and_back(cluster: Cluster, name: str, prefix: Prefixes, tmp_path: Pa
     link = tmp_path / "current"
     link.symlink_to(prefix("2.20"))
     done = cli(
-        prefix("2.20"), tmp_path, "upgrade", "run", "--to", prefix("3"), "--link", link, "--yes", "--json", env=both
+        prefix("2.20"),
+        tmp_path,
+        "upgrade",
+        "run",
+        "--to",
+        prefix("3"),
+        "--link",
+        link,
+        "--yes",
+        "--untried",
+        "--json",
+        env=both,
     )
     entry = json.loads(done.stdout)
     assert PASSWORD not in done.stdout + done.stderr
@@ -194,7 +205,7 @@ def test_killed_in_the_middle(cluster: Cluster, name: str, prefix: Prefixes, tmp
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": cluster.url(name),
     }
     process = subprocess.Popen(
-        command(prefix("2.20"), "upgrade", "run", "--to", prefix("3"), "--yes"),
+        command(prefix("2.20"), "upgrade", "run", "--to", prefix("3"), "--yes", "--untried"),
         env={**environ(prefix("2.20"), tmp_path), **both},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -28,7 +28,7 @@ def help_of(*words):
 
 # A command stands at the beginning of a line of a panel, its other name in brackets behind it.
 NAME = re.compile(r"^│ ([a-z][a-z-]+)(?: \([a-z-]+\))?\s{2,}\S", re.M)
-# Commands, not groups: in 3.8.8 Prefect itself refuses their --help.
+# Commands, not groups: in 3.8 and 3.9 Prefect itself refuses their --help.
 COMMANDS = {"help", "init", "version"}
 
 groups = sorted(set(getattr(app, "commands", ()) or NAME.findall(help_of())) - COMMANDS)

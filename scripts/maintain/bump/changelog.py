@@ -1,4 +1,4 @@
-"""The changelog's list of packages that moved since the last release."""
+"""The changelog's lists of packages and lines that moved since the last release."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 
 EMPTY = "# Changelog\n\n## Unreleased\n"
 HEADING = "### Packages"
+LINES = "### Lines"
 
 
-def with_packages(text: str, lines: list[str]) -> str:
-    """``text`` with ``lines`` under Unreleased / Packages, after those of earlier bumps.
+def with_packages(text: str, lines: list[str], heading: str = HEADING) -> str:
+    """``text`` with ``lines`` under Unreleased / ``heading``, after those of earlier bumps.
 
     An unreleased section or heading that is missing is made, as the first of the file's releases.
     """
@@ -23,10 +24,10 @@ def with_packages(text: str, lines: list[str]) -> str:
     end = start.end() + following.start() if following else len(text)
     section, rest = text[start.end() : end].rstrip(), text[end:]
     block = "\n".join(lines)
-    if HEADING in section:
-        before, _, after = section.partition(HEADING)
+    if heading in section:
+        before, _, after = section.partition(heading)
         own, separator, later = after.partition("\n### ")
-        section = f"{before}{HEADING}{own.rstrip()}\n{block}" + (f"\n\n### {later}" if separator else "")
+        section = f"{before}{heading}{own.rstrip()}\n{block}" + (f"\n\n### {later}" if separator else "")
     else:
-        section += f"\n\n{HEADING}\n{block}"
+        section += f"\n\n{heading}\n{block}"
     return text[: start.end()] + section + "\n" + (f"\n{rest}" if rest else "")

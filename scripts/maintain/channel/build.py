@@ -134,9 +134,7 @@ def build_channel(
     return output
 
 
-def packages(
-    wanted: Sequence[PinSet], release: Release, *, update: bool = False
-) -> tuple[list[Deb], list[Path]]:
+def packages(wanted: Sequence[PinSet], release: Release, *, update: bool = False) -> tuple[list[Deb], list[Path]]:
     """What is made from Debian's packages and from the wheels of ``wanted``, one process at a time.
 
     Returns Debian's packages and the paths of the conda packages in the cache, ``.../SUBDIR/FILE``. Raises as
@@ -164,9 +162,7 @@ def _base_makers(debs: list[Deb], release: Release) -> Makers:
     return makers
 
 
-def _wheel_makers(
-    wanted: Sequence[PinSet], found: dict[wheels.Pin, wheels.Wheel], release: Release
-) -> Makers:
+def _wheel_makers(wanted: Sequence[PinSet], found: dict[wheels.Pin, wheels.Wheel], release: Release) -> Makers:
     makers: Makers = {}
     keys: dict[tuple[str, str], str] = {}
     for pinned in wanted:
@@ -264,7 +260,7 @@ def _link(source: Path, target: Path) -> None:
 
 
 def _build_ours(lines: list[str], channel: Path) -> list[str]:
-    """Build recipe/'s packages of ``lines`` into ``channel``, the runtime alone without any; ``subdir/file`` of each."""
+    """Build recipe/'s packages of ``lines`` into ``channel``, the runtime alone without any; ``subdir/file``."""
     recipes = importlib.import_module("maintain.recipes.build")  # which imports this package
     paths = [path for line in lines for path in recipes.build_line(line, channel)] or recipes.build_runtime(channel)
     return sorted({f"{path.parent.name}/{path.name}" for path in paths})

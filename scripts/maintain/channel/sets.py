@@ -9,12 +9,17 @@ from pathlib import Path
 from maintain.channel.locked import Part, part_of
 from maintain.channel.wheels import Pin, parse, pins, requirement
 from maintain.lib.errors import ToolError
-from maintain.lib.paths import LOCK, WHEELS
+from maintain.lib.paths import LOCK, ROOT
 from maintain.lock import lockfile
 from maintain.lock.package import solution
 
 SUBDIR = "linux-64"
 """The platform whose versions a stand-in has: it is made on it."""
+
+PATH = "envs/wheels.txt"
+"""Where the wheels are pinned that stand for the locked Python packages, below the clone's root."""
+
+WHEELS = ROOT / PATH
 
 REPAIR = "scripts/rehearse --pins"
 
@@ -58,9 +63,7 @@ def of_part(name: str, part: Part, wheels: Path = WHEELS) -> PinSet:
     pinned = {(pin.name, pin.version): pin for pin in read(wheels)}
     missing = [f"{name} {version}" for name, version in part.projects.items() if (name, version) not in pinned]
     if missing:
-        raise ToolError(
-            "bad-file", f"no wheel is pinned of {', '.join(missing[:5])}", where=str(wheels), fix=REPAIR
-        )
+        raise ToolError("bad-file", f"no wheel is pinned of {', '.join(missing[:5])}", where=str(wheels), fix=REPAIR)
     return PinSet(name, tuple(pinned[item] for item in part.projects.items()), ours=False, where=str(wheels))
 
 
@@ -72,7 +75,7 @@ def read(wheels: Path = WHEELS) -> list[Pin]:
 def text(pinned: Iterable[Pin]) -> str:
     """The file's text, sorted."""
     head = (
-        "# The wheels that stand for the locked Python packages where conda-forge's own cannot be had: in rehearsals and\n"
-        "# in the stand-in channel. One for each Python that they are run on. Written by scripts/lock and scripts/rehearse.\n"
+        "# The wheels that stand for the locked Python packages where conda-forge's own cannot be had, in rehearsals\n"
+        "# and in the stand-in channel: one for each Python. Written by scripts/lock and scripts/rehearse.\n"
     )
     return head + "".join(sorted(map(requirement, pinned)))

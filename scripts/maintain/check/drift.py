@@ -23,7 +23,7 @@ def generated(root: Path, manifest: Manifest, lock: Lock) -> Iterator[Finding]:
     The lock must satisfy the manifest, or there is nothing to compare with.
     """
     readme = store.read_text(root / "README.md")
-    wanted = store.outputs(manifest, lock.records, readme)
+    wanted = store.outputs(manifest, lock.records, readme, store.evidence(root))
     for path in store.stale(root, wanted):
         present = store.read_bytes(root / path)
         if path not in wanted:

@@ -57,7 +57,8 @@ def compile_prefix(
 ) -> None:
     """Compile what has no byte code in ``folder``, the environment that will be ``prefix``, and add it to ``records``.
 
-    ``step`` is called with numbers of modules done; ``inside`` says where the environment's Python runs. Raises ``unsupported-host`` if the environment's Python
+    ``step`` is called with numbers of modules done; ``inside`` says where the environment's Python runs.
+    Raises ``unsupported-host`` if the environment's Python
     does not run.
     """
     python = records.get("python")
@@ -149,7 +150,7 @@ def _place(stored: str, entry: dict[str, Any], folder: Path, job: Job) -> bool:
 
 
 def _compile(
-    folder: Path, prefix: Path, sources: Sequence[str], step: Callable[[int], None], inside: Inside
+    folder: Path, prefix: Path, sources: Sequence[str], step: Callable[[int], None], inside: Inside = here
 ) -> None:
     """Compile ``sources`` with the environment's own Python, one process per core."""
     if not sources:

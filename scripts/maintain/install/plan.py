@@ -23,7 +23,7 @@ from rattler import (
 )
 from rattler.exceptions import GatewayError, SolverError
 
-from maintain import manifest
+from maintain import bounds, manifest
 from maintain.install.choice import Choice
 from maintain.install.network import CONDA_FORGE, client, masked
 from maintain.lib.errors import ToolError
@@ -88,12 +88,29 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
     else:
         if environment not in declared.environments:
             raise _unknown("environment", environment, declared.environments)
-        declared_specs = declared.environments[environment].requirements(str(Subdir.current()))
-        # A build string names a build of conda-forge's; the stand-in has one build of each version.
-        specs = [f"{spec.name} {spec.constraint.partition(' ')[0]}".removesuffix(" *") for spec in declared_specs]
+        specs = stand_in_specs(declared.environments[environment], str(Subdir.current()))
         # zstd is in every locked environment, by way of other packages; a bundle's installer unpacks with it.
         optional = ["prefect-env-runtime", "zstd"]
     return asyncio.run(solved(choice, config, line or environment, specs, optional))
+
+
+def stand_in_specs(environment: manifest.Environment, subdir: str) -> list[str]:
+    """What a stand-in is asked for to make ``environment``: match specs without builds, for it has one of each version.
+
+    It has the lines' Prefect instead of the series that the feature ``prefect`` is held to, so the series' end is
+    lifted; and what Prefect must not meet is left to the package of that Prefect, which has bounds of its own.
+    """
+    along = "prefect" in environment.features
+    bound = {one.name for one in bounds.load() if one.requirement} if along else set()
+    specs = []
+    for spec in environment.requirements(subdir):
+        clauses = spec.constraint.partition(" ")[0].split(",")
+        if spec.name in bound and all(clause.startswith(("<", "!=")) for clause in clauses):
+            continue
+        if along and spec.name == "prefect":
+            clauses = [clause for clause in clauses if not clause.startswith("<")]
+        specs.append(f"{spec.name} {','.join(clauses)}".removesuffix(" *").strip())
+    return specs
 
 
 def locked(choice: Choice, environment: str, path: Path) -> Plan:

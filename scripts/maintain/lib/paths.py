@@ -10,8 +10,6 @@ ROOT = Path(__file__).resolve().parents[3]
 MANIFEST = ROOT / "pixi.toml"
 LOCK = ROOT / "pixi.lock"
 ENVS = ROOT / "envs"
-WHEELS = ENVS / "wheels.txt"
-"""The wheels that stand for the locked Python packages where conda-forge's own cannot be had."""
 RECIPES = ROOT / "recipe"
 RUNTIME = ROOT / "scripts" / "runtime"
 BUILD = ROOT / ".build"

@@ -226,9 +226,7 @@ def start(
     log = home / "server.log"
     with log.open("ab") as stream:
         process = subprocess.Popen(
-            inside(
-                [str(program(prefix, "prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-            ),
+            inside([str(program(prefix, "prefect")), "server", "start", "--host", "127.0.0.1", "--port", str(port)]),
             env=environment(prefix, home) | dict(settings or {}),
             cwd=home,
             stdin=subprocess.DEVNULL,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from maintain.lib.errors import ToolError
 from maintain.lock import diff, lockfile, store
-from maintain.lock.package import solution
+from maintain.lock.package import Solution, solution
 from maintain.lock.plan import Plan, Update, make
-from maintain.manifest import load
+from maintain.manifest import Manifest, load
 
 
 class Result:
@@ -35,8 +36,17 @@ class Result:
         }
 
 
-def relock(root: Path, repodata: Path | None, update: Update, *, write: bool = True) -> Result:
-    """Lock the clone at ``root``; raise ``unsatisfiable`` and leave everything as it was if a spec cannot be met."""
+Gate = Callable[[Manifest, Solution, Solution, store.Evidence], store.Evidence]
+"""Asked before a lock is written, with the solution before and the new one: the evidence to write with it, or raise."""
+
+
+def relock(
+    root: Path, repodata: Path | None, update: Update, *, write: bool = True, gate: Gate | None = None
+) -> Result:
+    """Lock the clone at ``root``; raise ``unsatisfiable`` and leave everything as it was if a spec cannot be met.
+
+    Whatever the ``gate`` raises leaves everything as it was too.
+    """
     manifest = load(root / "pixi.toml")
     old = None
     if (root / "pixi.lock").is_file():
@@ -46,7 +56,10 @@ def relock(root: Path, repodata: Path | None, update: Update, *, write: bool = T
             if not update.everything:
                 raise
     made = asyncio.run(make(manifest, old, update, repodata, trusted=store.trusted(root)))
-    before = solution(old.records) if old else {}
-    wanted = store.outputs(manifest, made.records, store.read_text(root / "README.md"))
+    before, after = solution(old.records) if old else {}, solution(made.records)
+    known = store.evidence(root)
+    if gate and write:
+        known = gate(manifest, before, after, known)
+    wanted = store.outputs(manifest, made.records, store.read_text(root / "README.md"), known)
     files = store.write(root, wanted) if write else store.stale(root, wanted)
-    return Result(made, diff.compare(before, solution(made.records)), files)
+    return Result(made, diff.compare(before, after), files)

@@ -15,6 +15,7 @@ import yaml
 
 from maintain.lock.package import Package, Solution, megabytes
 from maintain.manifest import Environment, Manifest, Platform
+from maintain.rehearse.page import Proven
 
 LARGEST = 15
 """How many packages the table of sizes shows."""
@@ -30,7 +31,7 @@ _FOR = {
 }
 
 
-def files(manifest: Manifest, solution: Solution, lock_text: str) -> dict[str, str]:
+def files(manifest: Manifest, solution: Solution, lock_text: str, proven: Proven) -> dict[str, str]:
     """Path below the root -> text of every generated file of envs/, the index last.
 
     The index holds the SHA-256 of the lock file and of all others, so it is written last and tells a finished run.
@@ -50,17 +51,20 @@ def files(manifest: Manifest, solution: Solution, lock_text: str) -> dict[str, s
         kinds[f"{folder}/conda-lock.yml"] = ("conda-lock", environment.platforms)
         found[f"{folder}/packages.md"] = _package_list(environment, locked)
         kinds[f"{folder}/packages.md"] = ("packages", environment.platforms)
-    found["envs/README.md"] = _page(manifest, solution, kinds)
+    found["envs/README.md"] = _page(manifest, solution, kinds, proven)
     found[INDEX] = _index(manifest, solution, lock_text, found, kinds)
     return found
 
 
-def platform_table(manifest: Manifest, solution: Solution) -> str:
-    """The README's table of platforms, environments and Prefect versions, without its markers."""
+def platform_table(manifest: Manifest, solution: Solution, proven: Proven) -> str:
+    """The README's table of platforms, environments and Prefect versions, each with what it is proven by."""
     names = list(manifest.environments)
     rows = [["Platform", "Runs on", *(f"`{name}`" for name in names)]]
     for subdir, platform in manifest.platforms.items():
-        cells = [_version(solution.get((name, subdir))) for name in names]
+        cells = [
+            f"{_version(found)}, {proven.mark(name, subdir)}" if (found := solution.get((name, subdir))) else "-"
+            for name in names
+        ]
         rows.append([subdir, _host(platform), *cells])
     return _table(rows)
 
@@ -72,9 +76,7 @@ def with_table(readme: str, table: str) -> str | None:
     return f"{before}{start}\n{table}{end}{after}" if start and end else None
 
 
-def _version(packages: Iterable[Package] | None) -> str:
-    if packages is None:
-        return "-"
+def _version(packages: Iterable[Package]) -> str:
     return next((f"Prefect {package.version}" for package in packages if package.name == "prefect"), "yes")
 
 
@@ -263,7 +265,7 @@ def _size(package: Package | None) -> int:
     return package.size or 0 if package else 0
 
 
-def _page(manifest: Manifest, solution: Solution, kinds: dict[str, tuple[str, tuple[str, ...]]]) -> str:
+def _page(manifest: Manifest, solution: Solution, kinds: dict[str, tuple[str, tuple[str, ...]]], proven: Proven) -> str:
     rows = [["Environment", "For", "Platforms", "Packages", "MB to download"]]
     for name, environment in manifest.environments.items():
         groups = [solution[name, subdir] for subdir in environment.platforms]
@@ -306,10 +308,18 @@ conda env create --file envs/default/environment.yml
 ```
 
 ## Platforms
-{platform_table(manifest, solution)}
+{platform_table(manifest, solution, proven)}
 "Runs on" is the oldest system the packages are solved for. conda verifies the hashes of explicit files for what it
 downloads, not for `file://` packages; mamba verifies both.
-"""
+
+## What is proven
+"Run": conda-forge's own packages were installed and run on that platform, by the weekly workflow. "Rehearsed": the
+same versions of all Python packages were run on Linux, from wheels, on the Python named, beside Debian's SQLite and
+OpenSSL: a server, a flow with a subflow, a retry and artifacts, a deployment through a worker, an automation, every
+command, `pip check` and the upgrade of an older database. "Only solved": nobody ran it. By `scripts/rehearse`, into
+[rehearsed.json](rehearsed.json); the wheels are pinned in [wheels.txt](wheels.txt).
+
+{_table(proven.table())}"""
 
 
 def _index(

@@ -4,27 +4,56 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from maintain.channel import sets
+from maintain.channel.wheels import Pin
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, exclusive, explained
 from maintain.lock import render
 from maintain.lock.lockfile import text as lock_text
 from maintain.lock.package import Records, solution
 from maintain.manifest import Manifest
+from maintain.rehearse import agenda, book, page, results
+from maintain.rehearse.results import Results
 
 
-def outputs(manifest: Manifest, records: Records, readme: str | None) -> dict[str, str]:
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of a lock beside its solution: what of it was run, and the wheels that stood for it."""
+
+    results: Results = field(default_factory=dict)
+    pins: tuple[Pin, ...] = ()
+
+
+def evidence(root: Path) -> Evidence:
+    """The evidence that lies below ``root``; raises ``bad-file`` with the file for what cannot be read."""
+    return Evidence(results.read(root / results.PATH), tuple(sets.read(root / sets.PATH)))
+
+
+def outputs(manifest: Manifest, records: Records, readme: str | None, known: Evidence | None = None) -> dict[str, str]:
     """Path below the root -> text of everything that follows from a solution, in the order in which it is written.
 
-    ``readme`` is the README's present text (None: there is none). The lock file comes first and the index, which
+    ``readme`` is the README's present text (None: there is none). What is ``known`` of other solutions is left out.
+    The lock file comes first and the index, which
     names the lock's hash, last: whatever is killed between them is seen by scripts/check and mended by scripts/lock.
     """
     packages = solution(records)
-    lock = lock_text(manifest, records)
-    found = {"pixi.lock": lock, **render.files(manifest, packages, lock)}
+    known = known or Evidence()
+    acts = agenda.agenda(packages, agenda.requested(manifest))
+    found = {"pixi.lock": lock_text(manifest, records)}
+    if mine := {act.part.digest: known.results[act.part.digest] for act in acts if act.part.digest in known.results}:
+        found[results.PATH] = results.text(mine, acts)
+    wanted = {item for act in acts for item in book.items(act.part)}
+    if pins := [pin for pin in known.pins if pin[:2] in wanted]:
+        found[sets.PATH] = sets.text(pins)
+    proven = page.Proven(manifest, acts, known.results)
+    found |= render.files(manifest, packages, found["pixi.lock"], proven)
     index = found.pop(render.INDEX)
-    updated = render.with_table(readme, render.platform_table(manifest, packages)) if readme is not None else None
+    updated = (
+        render.with_table(readme, render.platform_table(manifest, packages, proven)) if readme is not None else None
+    )
     return {**found, **({"README.md": updated} if updated is not None else {}), render.INDEX: index}
 
 

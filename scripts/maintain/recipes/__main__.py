@@ -47,7 +47,7 @@ def fetch(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Change nothing; print what differs and exit 1.")
 @tool
 def render(check: bool, as_json: bool) -> None:
-    """Write recipes, tables of lines and the doctor's bounds, from pixi.toml, recipe/*.toml and the wheels' metadata."""
+    """Write recipes, tables and the doctor's bounds, from pixi.toml, recipe/*.toml and the wheels' metadata."""
     from maintain.recipes.render import REPAIR, stale, write
 
     if not check:

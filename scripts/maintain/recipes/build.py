@@ -106,9 +106,7 @@ def _key(recipe: str, variants: dict[str, list[str]], sources: Sequence[Path], c
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _build(
-    recipe: str, variants: dict[str, list[str]], channel: Path, home: Path, *, only: str | None = None
-) -> None:
+def _build(recipe: str, variants: dict[str, list[str]], channel: Path, home: Path, *, only: str | None = None) -> None:
     """Build the ``variants`` of ``recipe``, or its package ``only``, into the folder ``home``, which appears whole."""
     recipe_file = RECIPES / recipe / "recipe.yaml"
     zipped = [list(variants)] if len(variants) > 1 else None

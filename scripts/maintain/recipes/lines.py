@@ -81,6 +81,8 @@ class Support:
     """When the two were looked up."""
     behind: str
     """Why the line is not at Prefect's newest; empty if it is."""
+    unfollowed: tuple[str, ...]
+    """What of Prefect's companions does not go with it, in a few words each."""
 
 
 @dataclass(frozen=True)
@@ -310,8 +312,17 @@ def _support(line: ManifestLine, data: dict[str, Any], path: Path) -> Support:
     if bool(texts[3]) == (line.prefect == newest):
         what = f"line {line.name} must say why it is behind" if not texts[3] else f"line {line.name} is not behind"
         raise ToolError("bad-file", what, where=str(path), why=f"Prefect's newest is {newest}", fix="correct behind")
+    support, source, newest_of_series, behind = texts
     return Support(
-        released, texts[0], texts[1], tuple(sorted(ran, key=MINORS.index)), texts[2], newest, looked, texts[3]
+        released=released,
+        support=support,
+        source=source,
+        ran=tuple(sorted(ran, key=MINORS.index)),
+        series=newest_of_series,
+        newest=newest,
+        looked=looked,
+        behind=behind,
+        unfollowed=tuple(map(str, own.get("unfollowed", ()))),
     )
 
 

@@ -70,9 +70,9 @@ def _support_table(lines: Sequence[Line]) -> list[str]:
 def _behind(line: Line, support: Support) -> str:
     """How far a line is behind Prefect's newest release, and why."""
     if not support.behind:
-        return "-"
+        return "; ".join(["it is the newest", *support.unfollowed])
     newer = "newest of its series" if support.series == line.prefect else f"{support.series} is newest of its series"
-    return f"{newer}; {support.behind}"
+    return "; ".join([newer, support.behind, *support.unfollowed])
 
 
 def _build_table(lines: Sequence[Line]) -> list[str]:

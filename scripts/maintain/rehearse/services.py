@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -27,16 +28,14 @@ def postgresql() -> Iterator[str]:
 
     Raises ``missing-program`` and ``command-failed``.
     """
-    programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
-    if programs is None:
-        raise _missing("PostgreSQL's server", "postgresql")
+    programs = _programs()
     port = free_port()
     with _folder() as folder:
         data = folder / "data"
         _run([programs / "initdb", "--auth=trust", "--username=prefect", "--encoding=UTF8", "--no-sync", data])
         # fsync proves nothing here, and the database is gone in a minute.
         options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
-        control = [programs / "pg_ctl", f"--pgdata={data}", f"--log={folder / 'log'}", "--wait"]
+        control: list[str | Path] = [programs / "pg_ctl", f"--pgdata={data}", f"--log={folder / 'log'}", "--wait"]
         _run([*control, f"--timeout={SECONDS}", f"--options={options}", "start"])
         try:
             address = ["--host=127.0.0.1", f"--port={port}", "--username=prefect"]
@@ -68,6 +67,25 @@ def redis() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait()
+
+
+def versions(*, redis: bool) -> dict[str, str]:
+    """The versions of the services that a rehearsal takes."""
+    programs = {"postgresql": str(_programs() / "postgres"), **({"redis": "redis-server"} if redis else {})}
+    found = {}
+    for name, program in programs.items():
+        said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+        number = re.search(r"\d+(\.\d+)+", said)
+        found[name] = number[0] if number else "unknown"
+    return found
+
+
+def _programs() -> Path:
+    """The folder of the newest PostgreSQL's programs. Raises ``missing-program``."""
+    programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
+    if programs is None:
+        raise _missing("PostgreSQL's server", "postgresql")
+    return programs
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Try an environment for real: its server, a flow with all that flows have, a worker, every command, an upgrade.
 
-The steps that need the packages on trial are the files of ``trial/``, run by the environment's own Python.
+The steps that need the packages on trial are the files of ``inside/``, run by the environment's own Python.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from subprocess import CompletedProcess
 
 from maintain.lib import server as servers
 from maintain.lib.errors import ToolError
@@ -22,7 +23,7 @@ from maintain.rehearse import services
 TROUBLE = re.compile(r"TimeoutError: Timeout reading|Service '\w+' failed with")
 """What a server's log says of events that are lost while every request is answered."""
 
-HERE = Path(__file__).parent / "trial"
+HERE = Path(__file__).parent / "inside"
 CHECK_CLI = RECIPES / "prefect" / "tests" / "check_cli.py"
 PATIENCE = 4.0
 """Seconds that a server may answer errors with a traceback in its log."""
@@ -66,7 +67,7 @@ class Subject:
 
     @property
     def modern(self) -> bool:
-        """Whether it is a Prefect 3, which has what ``trial/`` tries."""
+        """Whether it is a Prefect 3, which has what ``inside/`` tries."""
         return int(self.prefect.partition(".")[0]) >= 3
 
 
@@ -80,7 +81,9 @@ def alive(subject: Subject) -> Iterator[Step]:
         yield step
         if server is None:
             return
-        yield _first_flow(server)
+        yield from _lines(server, "flow") if subject.modern else [_first_flow(server)]
+        if not subject.modern:
+            yield _stopped(server)
 
 
 def whole(subject: Subject, database: str, former: Path | None = None) -> Iterator[Step]:
@@ -114,17 +117,51 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
             yield _quiet(server)
 
 
-def standing(subject: Subject, pip: Path) -> Iterator[Step]:
-    """What needs no server: ``pip check`` and the help of every command group."""
-    env = servers.environment(subject.prefix, subject.scratch / "home") | dict(subject.settings)
+def until(subject: Subject, wanted: str, database: str) -> Iterator[Step]:
+    """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again."""
+    if wanted in STANDING:
+        yield from standing(subject, None)
+    elif wanted in ("server", "flow") and database == "sqlite":
+        yield from alive(subject)
+    else:
+        yield from whole(subject, database)
 
-    def run(name: str, *words: str | Path, extra: Mapping[str, str] | None = None) -> Step:
-        done = servers.run(subject.prefix, *words, env=env | dict(extra or {}), inside=subject.inside)
-        said = (done.stdout.strip() or done.stderr.strip()).splitlines()
-        return Step(name, done.returncode == 0, "\n".join(said[-6:]))
 
-    yield run("pip check", "python", "-m", "pip", "check", extra={"PYTHONPATH": str(pip)})
-    yield run("command groups", "python", CHECK_CLI)
+STANDING = ("pip check", "command groups")
+"""The steps that need no server."""
+
+
+def standing(subject: Subject, pip: Path | None, left_out: Collection[str] = ()) -> Iterator[Step]:
+    """What needs no server: ``pip check`` by ``pip``'s wheel, but for what is ``left_out``; the commands' help."""
+    if subject.prefect:
+        yield _step("command groups", _run(subject, "python", CHECK_CLI))
+    if pip is None:
+        return
+    done = _run(subject, "python", "-m", "pip", "check", extra={"PYTHONPATH": str(pip)})
+    lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines()[-6:]
+    wrong = [line for line in lines if done.returncode and not _of(line, left_out)]
+    yield Step("pip check", not wrong, "\n".join(wrong or lines[-3:]))
+
+
+def programs(subject: Subject, requested: Collection[str]) -> Iterator[Step]:
+    """Every program of the packages ``requested`` starts and says its version, or its help."""
+    done = _run(subject, "python", HERE / "programs.py", *requested)
+    yield _step("programs", done)
+
+
+def _run(subject: Subject, *words: str | Path, extra: Mapping[str, str] | None = None) -> CompletedProcess[str]:
+    env = servers.environment(subject.prefix, subject.scratch / "home") | dict(subject.settings) | dict(extra or {})
+    return servers.run(subject.prefix, *words, env=env, inside=subject.inside)
+
+
+def _step(name: str, done: CompletedProcess[str]) -> Step:
+    said = [*done.stdout.strip().splitlines()[-6:], *(done.stderr.strip().splitlines()[-6:] if done.returncode else ())]
+    return Step(name, done.returncode == 0, "\n".join(said))
+
+
+def _of(complaint: str, left_out: Collection[str]) -> bool:
+    """Whether a line of ``pip check`` is about a package that nothing stands for."""
+    return any(re.search(rf" requires {re.escape(name)}, which is not installed", complaint) for name in left_out)
 
 
 def _served(
@@ -156,13 +193,13 @@ def _first_flow(server: servers.Server) -> Step:
     return Step("flow", found == servers.TASKS, f"{found} of {servers.TASKS} task runs on the server")
 
 
-def _lines(server: servers.Server) -> Iterator[Step]:
-    """The steps of ``trial/client.py``, as it says them."""
-    done = servers.run(server.prefix, "python", HERE / "client.py", env=server.env, timeout=600, inside=server.inside)
+def _lines(server: servers.Server, *steps: str) -> Iterator[Step]:
+    """The ``steps`` of ``inside/client.py``, all without any, as it says them."""
+    words = [str(HERE / "client.py"), *steps]
+    done = servers.run(server.prefix, "python", *words, env=server.env, timeout=600, inside=server.inside)
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
-    steps = [Step(line["step"], line["ok"], line["found"]) for line in said]
-    yield from steps
-    if done.returncode or not steps:
+    yield from (Step(line["step"], line["ok"], line["found"]) for line in said)
+    if done.returncode or not said:
         yield Step("client", False, f"ended with {done.returncode}: {done.stderr.strip()[-1200:]}")
 
 

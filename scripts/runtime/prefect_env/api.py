@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
-from http.client import HTTPException
 from typing import Any, Callable
 
 ROUTES = (("/health", None), ("/ready", None), ("/admin/version", None), ("/flows/filter", {"limit": 1}))
@@ -27,6 +24,10 @@ def dead(found: Mapping[str, int]) -> str:
 
 def direct(url: str, seconds: float = 10) -> Callable[[str, Any], int]:
     """An ``ask`` for :func:`answers` of the API at ``url`` on this machine, past every proxy."""
+    import urllib.error  # here, since the doctor, which must start quickly, needs none of it
+    import urllib.request
+    from http.client import HTTPException
+
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask(path: str, body: Any) -> int:

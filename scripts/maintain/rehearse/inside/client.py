@@ -5,6 +5,7 @@ clone's tools is imported: this runs where only the packages on trial are.
 """
 
 import contextlib
+import io
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+OUT = sys.stdout
 HERE = Path(__file__).resolve().parent
 SECONDS = 90
 """How long is waited for anything that the server or a worker does later."""
@@ -36,8 +38,8 @@ def attempt(name: str, run: Callable[[], str]) -> None:
         last = traceback.format_exception_only(type(error), error)[-1].strip()
         at = traceback.extract_tb(error.__traceback__)[-1]
         found, ok = f"{last} ({at.filename}:{at.lineno})", False
-    sys.__stdout__.write(json.dumps({"step": name, "ok": ok, "found": found[:1500]}) + "\n")
-    sys.__stdout__.flush()
+    OUT.write(json.dumps({"step": name, "ok": ok, "found": found[:1500]}) + "\n")
+    OUT.flush()
 
 
 def must(condition: object, what: str) -> None:
@@ -103,7 +105,8 @@ def worker() -> str:
     command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
     log = Path(os.environ["PREFECT_HOME"], "worker.log")
     with get_client(sync_client=True) as client, log.open("ab") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
+        eager = {**os.environ, "PREFECT_WORKER_QUERY_SECONDS": "1"}  # it asks every ten seconds otherwise
+        process = subprocess.Popen(command, env=eager, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
         try:
             until(lambda: process.poll() is not None or pool_is_there(client), f"the worker's pool; see {log}")
             must(process.poll() is None, f"the worker ended with {process.poll()}: {log.read_text()[-800:]}")
@@ -166,12 +169,12 @@ def listed() -> str:
     found = []
     for words in LISTS:
         sys.argv = ["prefect", *words]
+        code: str | int | None = 0
         try:
-            with contextlib.redirect_stdout(open(os.devnull, "w")):
+            with contextlib.redirect_stdout(io.StringIO()):
                 app()
-            code = 0
         except SystemExit as stop:
-            code = stop.code or 0
+            code = stop.code
         must(not code, f"prefect {' '.join(words)} ended with {code}")
         found.append(" ".join(words))
     return ", ".join(found)

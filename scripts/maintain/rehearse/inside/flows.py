@@ -10,7 +10,7 @@ TASK_RUNS = len(WORDS) + 3
 RESULT = sum(map(len, WORDS)) + 1
 """What ``trial`` returns."""
 
-_tries = []
+_tries: list[int] = []
 
 
 @task
