@@ -117,6 +117,8 @@ def _make(release: Release, home: Path) -> None:
         for file, text in FILES.items():
             (folder / "root" / file).write_text(text, encoding="utf-8")
         shutil.rmtree(folder / "root" / "etc" / "apt")  # sources and settings, maybe with a proxy's password
+        shutil.rmtree(folder / "root" / "dev")  # the host's is taken; whoever copies a cache must not meet /dev/zero
+        (folder / "root" / "dev").mkdir()
         (folder / "root").chmod(0o755)
         (folder / "root").rename(home)
 
