@@ -194,7 +194,7 @@ def test_specifiers_are_kept_or_not(version: str, specifiers: str, kept: bool) -
     "packages",
     [
         {"prefect": "3.6.24", "fastapi": "0.136.3", "redis": "7.4.0"},
-        {"prefect": "3.5.0", "fastapi": "0.136.3", "redis": "8.1.0"},  # 3.5 does not ask for redis
+        {"prefect": "3.5.0", "fastapi": "0.131.0", "redis": "8.1.0"},  # 3.5 does not ask for redis
         {"prefect": "3.9.1", "fastapi": "0.150.0", "redis": "8.1.0", "pydantic": "2.14.4"},
         {"prefect": "3.6.24", "fastapi": "unknown"},
         {"prefect-client": "3.6.24", "fastapi": "0.141.1"},  # no server that fastapi could break

@@ -276,7 +276,7 @@ FAULTS = [
     Fault(
         "prefect-release", FAIL, "fastapi 0.141.1 with Prefect 3.6.24", lambda s: pair(s, "3.6.24", fastapi="0.141.1")
     ),
-    Fault("prefect-release", FAIL, "fastapi 0.137.1 with Prefect 3.5.0", lambda s: pair(s, "3.5.0", fastapi="0.137.1")),
+    Fault("prefect-release", FAIL, "fastapi 0.135.3 with Prefect 3.5.0", lambda s: pair(s, "3.5.0", fastapi="0.135.3")),
     Fault("prefect-release", FAIL, "redis 8.1.0 with Prefect 3.6.24", lambda s: pair(s, "3.6.24", redis="8.1.0")),
     Fault("prefect-release", FAIL, "pydantic 2.14.4 with Prefect 2.8.6", lambda s: pair(s, "2.8.6", pydantic="2.14.4")),
     Fault("prefect-single", FAIL, "prefect 3.1.0, prefect 3.9.1", second_prefect),

@@ -54,8 +54,9 @@ def test_an_entry_is_read_with_its_line(tmp_path: Path) -> None:
     ("prefect", "expected"),
     [
         ("3.6.24", {"fastapi <0.137", "redis-py <8"}),
-        ("3.6.0rc2", {"fastapi <0.137", "redis-py <8"}),
-        ("3.5.0", {"fastapi <0.137"}),  # nothing draws redis into it
+        ("3.6.19rc2", {"fastapi <0.137", "redis-py <8"}),
+        ("3.6.18", {"fastapi <0.132", "redis-py <8"}),
+        ("3.5.0", {"fastapi <0.132"}),  # nothing draws redis into it
         ("3.8.8", {"fastapi <0.151"}),
         ("3.9.1", set()),  # it declares the bound itself
         ("2.20.26", set()),
