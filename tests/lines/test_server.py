@@ -82,7 +82,7 @@ def bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     more = {"reason": "its routers have no routes", "source": "a test"}
     path = tmp_path / "bounds.json"
     content = [
-        {"prefect": ">=3.6,<3.7", "name": "fastapi", "specifier": "<0.137", **more},
+        {"prefect": ">=3.6,<3.7", "name": "fastapi", "specifier": "<0.137", "conda": "fastapi <0.137", **more},
         {"prefect": ">=3.8", "name": "fastapi", "specifier": "<0.1", **more},
         {"prefect": ">=3.6", "name": "starlette", "specifier": "<1", **more},
         {"prefect": ">=3.6", "name": "Redis_py", "specifier": "<9", **more},
@@ -110,7 +110,7 @@ def test_a_server_that_is_up_and_dead_is_told_with_the_package_to_blame(
         seen,
         "fastapi 0.141.1 is to blame: its routers have no routes (a test)",
     ]
-    assert error.fix == f'conda install --prefix "{tmp_path / "prefix"}" "fastapi<0.137"'
+    assert error.fix == f'conda install --prefix "{tmp_path / "prefix"}" "fastapi <0.137"'
 
 
 def test_nobody_is_blamed_without_bounds_or_within_them(tmp_path: Path, bounds: Path) -> None:

@@ -15,15 +15,16 @@ from maintain.lib.paths import RUNTIME
 
 BOUNDS = RUNTIME / "prefect_env" / "data" / "bounds.json"
 """A list of objects: for the Prefects of the specifier ``prefect``, the package ``name`` has to be in ``specifier``,
-with ``reason`` and ``source``."""
+which is ``conda`` as conda's match spec, with ``reason`` and ``source``."""
 
 
 @dataclass(frozen=True)
 class Blame:
-    """An installed package outside of a bound; ``requirement`` is what mends it."""
+    """An installed package outside of a bound; ``requirement`` is what mends it, for conda the match spec ``conda``."""
 
     package: str
     requirement: str
+    conda: str
     reason: str
     source: str
 
@@ -43,17 +44,17 @@ def blame(prefix: Path, bounds: Path | None = None) -> list[Blame]:
         name, version = entry["name"], found.get(canonicalize_name(entry["name"]))
         if version and _in(prefect, entry["prefect"]) and not _in(version, entry["specifier"]):
             requirement = name + entry["specifier"]
-            blamed.append(Blame(f"{name} {version}", requirement, entry["reason"], entry["source"]))
+            conda = entry.get("conda", requirement)
+            blamed.append(Blame(f"{name} {version}", requirement, conda, entry["reason"], entry["source"]))
     return blamed
 
 
 def mend(prefix: Path, blamed: list[Blame]) -> str:
     """The command that brings the packages of ``blamed`` into their bounds."""
-    wanted = " ".join(f'"{one.requirement}"' for one in blamed)
     if (prefix / "conda-meta").is_dir():
-        return f'conda install --prefix "{prefix}" {wanted}'
+        return " ".join([f'conda install --prefix "{prefix}"', *(f'"{one.conda}"' for one in blamed)])
     python = next((path for path in (prefix / "bin/python", prefix / "Scripts/python.exe") if path.exists()), "python")
-    return f'"{python}" -m pip install {wanted}'
+    return " ".join([f'"{python}" -m pip install', *(f'"{one.requirement}"' for one in blamed)])
 
 
 def versions(prefix: Path) -> dict[str, str]:
