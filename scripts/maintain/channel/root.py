@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,10 @@ FILES = {
 """What setting the packages up would have written; the host's hosts and resolv.conf are laid over theirs."""
 
 INSIDE = Path(__file__).with_name("inside.py")
+KEEP = 30
+"""Days for which the cache keeps a root that is not used; another process may be in one that we would not make."""
+
+
 WAIT = 600.0
 """Seconds to wait for another process that makes the same root."""
 
@@ -76,6 +81,7 @@ def root_of(release: Release) -> Root:
     with exclusive(store / f".{release.name}.lock", what=f"the root of {release}", wait=WAIT):
         if not (store / f"{release.name}-{key}").is_dir():
             _make(release, store / f"{release.name}-{key}")
+        os.utime(store / f"{release.name}-{key}")
     done = subprocess.run(root.command(["true"]), capture_output=True, text=True, check=False)
     if done.returncode:
         raise ToolError(
@@ -89,7 +95,7 @@ def root_of(release: Release) -> Root:
 
 
 def _make(release: Release, home: Path) -> None:
-    """Make the root in the folder ``home``, which appears whole; drop what other packages or code had made."""
+    """Make the root in the folder ``home``, which appears whole; drop what nobody has used for long."""
     program = shutil.which("mmdebstrap")
     if not program:
         raise ToolError(
@@ -98,8 +104,10 @@ def _make(release: Release, home: Path) -> None:
             why=f"it makes the root in which programs of {release} run",
             fix="apt-get install --no-install-recommends mmdebstrap",
         )
+    oldest = time.time() - KEEP * 86400
     for old in home.parent.glob(f"{release.name}-*"):
-        shutil.rmtree(old)
+        if old.stat().st_mtime < oldest:
+            shutil.rmtree(old)
     with tempfile.TemporaryDirectory(prefix=f".{release.name}-", dir=home.parent) as name:
         folder = Path(name)
         (folder / "apt.conf").write_text(_settings(), encoding="utf-8")

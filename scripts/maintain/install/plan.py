@@ -75,7 +75,8 @@ def make(choice: Choice, config: Config, *, environment: str, line: str | None) 
 
     A line, and anything from a stand-in, is solved from the channel's repodata, an environment at the locked versions
     of its Python packages; all else comes from ``pixi.lock``, with ``choice.channel`` as the mirror that the locked
-    packages are fetched from. Raises ``bad-usage`` for an unknown environment or line, ``unsupported-host``, ``unsatisfiable``, ``network``, and ``no-hash``.
+    packages are fetched from. Raises ``bad-usage`` for an unknown environment or line,
+    ``unsupported-host``, ``unsatisfiable``, ``network``, and ``no-hash``.
     """
     declared = manifest.load()
     if line is None and not choice.stand_in:
