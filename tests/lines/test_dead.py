@@ -52,9 +52,8 @@ def test_start_says_what_answers_why_and_what_mends_it(
     bound = {"prefect": ">=3.6,<3.7", "name": "fastapi", "specifier": "<0.137", "reason": "why", "source": "where"}
     (tmp_path / "bounds.json").write_text(json.dumps([bound]))
     monkeypatch.setattr(blaming, "BOUNDS", tmp_path / "bounds.json")
-    monkeypatch.setattr(servers, "SETTLE", 2)
     with pytest.raises(ToolError) as caught:
-        servers.start(dead, tmp_path / "home")
+        servers.start(dead, tmp_path / "home", patience=2)
     assert caught.value.id == "server-dead"
     why = [SAID, f"its log says: {fake_server.EXCEPTION}", "fastapi 0.141.1 is to blame: why (where)"]
     assert str(caught.value.why).splitlines() == why

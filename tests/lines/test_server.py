@@ -97,12 +97,11 @@ def bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [("dead", f"its log says: {fake_server.EXCEPTION}"), ("mute", "it stayed so for 1 s; its log has no traceback")],
 )
 def test_a_server_that_is_up_and_dead_is_told_with_the_package_to_blame(
-    mode: str, seen: str, bounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, seen: str, bounds: Path, tmp_path: Path
 ) -> None:
     assert bounds.is_file()
-    monkeypatch.setattr(servers, "SETTLE", 0.5)
     with pytest.raises(ToolError) as caught:
-        servers.start(dead_prefix(tmp_path / "prefix", mode), tmp_path / "home", seconds=1)
+        servers.start(dead_prefix(tmp_path / "prefix", mode), tmp_path / "home", seconds=1, patience=0.5)
     error = caught.value
     assert (error.id, error.exit_code) == ("server-dead", 1)
     assert str(error.why).splitlines() == [
