@@ -25,6 +25,9 @@ from maintain.manifest import load
 RUNTIME = ("click>=8.0", "cryptography>=36.0.1", "rich>=11.0")
 """What the prefect-env command needs beside Prefect; Prefect 1 does not bring all of it."""
 
+RESOLVED = BOOKWORM
+"""The release for whose Python versions are chosen first; another one's are the same, and what it needs beside them."""
+
 UV_GLIBC = 40
 """The newest glibc, 2.40, that uv has a platform for."""
 
@@ -111,7 +114,7 @@ def _prefect(line: str) -> str:
     return lines[line].prefect
 
 
-def resolve(wanted: list[str], *options: str, release: Release = BOOKWORM) -> dict[str, str]:
+def resolve(wanted: list[str], *options: str, release: Release = RESOLVED) -> dict[str, str]:
     """The newest versions that satisfy ``wanted`` on ``release``, normalised project name -> version.
 
     ``options`` go to uv.
