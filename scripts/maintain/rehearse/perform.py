@@ -17,6 +17,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
+
 from maintain.channel import sets
 from maintain.channel.release import BOOKWORM
 from maintain.channel.sets import PinSet
@@ -24,6 +26,7 @@ from maintain.channel.wheels import fetch
 from maintain.lib import server as servers
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
+from maintain.recipes.lines import PLATFORMS
 from maintain.rehearse import beside, prefix, services, trial
 from maintain.rehearse.agenda import POSTGRESQL, SQLITE, Act
 from maintain.rehearse.prefix import Stage
@@ -116,7 +119,8 @@ def _try(job: Job, scratch: Path, pip: Path, former: Path | None) -> Trial:
         redis=any(pin.name == beside.MESSAGING for pin in job.pins.pins),
     )
     versions = _facts(subject)
-    steps = list(trial.standing(subject, pip, job.act.part.left_out))
+    absent = {*job.act.part.left_out, *linux_only(job)}
+    steps = list(trial.standing(subject, pip, absent))
     if prefect is None:
         steps += trial.programs(subject, job.act.requested)
     else:
@@ -129,6 +133,20 @@ def _try(job: Job, scratch: Path, pip: Path, former: Path | None) -> Trial:
     today = datetime.now(UTC).date().isoformat()
     run = Run(job.stage.release.name, job.database, versions, {step.name: step.ok for step in steps}, today)
     return Trial(job.act, run, tuple(steps), left)
+
+
+def linux_only(job: Job) -> set[str]:
+    """What the set's packages ask for on Linux and not where the set is locked for, so that it is rightly missing."""
+    systems = {subdir.partition("-")[0] for _, subdir in job.act.places}
+    if "linux" in systems:
+        return set()
+    there = [job.stage.release.markers | PLATFORMS[system] for system in systems]
+    lines = [Requirement(line) for wheel in fetch(job.pins.pins, job.stage.release).values() for line in wheel.requires]
+    return {
+        requirement.name
+        for requirement in lines
+        if requirement.marker and not any(requirement.marker.evaluate({**one, "extra": ""}) for one in there)
+    }
 
 
 def _before(scratch: Path) -> Path | None:

@@ -161,7 +161,10 @@ def _step(name: str, done: CompletedProcess[str]) -> Step:
 
 def _of(complaint: str, left_out: Collection[str]) -> bool:
     """Whether a line of ``pip check`` is about a package that nothing stands for."""
-    return any(re.search(rf" requires {re.escape(name)}, which is not installed", complaint) for name in left_out)
+    return any(
+        re.search(rf" requires {re.escape(name)}, which is not installed", complaint, re.IGNORECASE)
+        for name in left_out
+    )
 
 
 def _served(
