@@ -23,7 +23,7 @@ class Act:
 
     part: Part
     places: tuple[tuple[str, str], ...]
-    """(environment, conda subdir), in the manifest's order."""
+    """(environment, conda subdir), sorted."""
     databases: tuple[str, ...]
     requested: tuple[str, ...]
     """The packages that the environments ask for by name, of conda's names."""
@@ -64,7 +64,7 @@ def agenda(solution: Solution, named: Collection[str] = (), wanted: Collection[s
         names = {package.name for place in places for package in solution[place]}
         databases = {_database({package.name for package in solution[place]}) for place in places}
         own = tuple(sorted(names.intersection(named)))
-        acts.append(Act(parts[digest], tuple(places), tuple(sorted(databases, reverse=True)), own))
+        acts.append(Act(parts[digest], tuple(sorted(places)), tuple(sorted(databases, reverse=True)), own))
     return sorted(acts, key=lambda act: (Version(act.prefect or "999"), act.title))
 
 
