@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
-from maintain.channel.locked import Part
-from maintain.channel.release import RELEASES, Release, named
-from maintain.channel.specs import conda_name
-from maintain.channel.wheels import Pin, fetch
+from maintain.channel.release import RELEASES, named
+from maintain.channel.wheels import Pin
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lock import lockfile, store
@@ -20,12 +14,13 @@ from maintain.lock.package import Solution
 from maintain.lock.relock import Gate
 from maintain.lock.store import Evidence
 from maintain.manifest import Manifest, load
-from maintain.rehearse import culprit, perform, prefix, results, trial
-from maintain.rehearse.agenda import agenda, requested
+from maintain.rehearse import beside, hunt, perform, prefix, results
+from maintain.rehearse.agenda import Act, agenda, requested
 from maintain.rehearse.book import Book
-from maintain.rehearse.culprit import Culprit, Versions
+from maintain.rehearse.culprit import Culprit
 from maintain.rehearse.perform import Trial
 from maintain.rehearse.results import Record, Results
+from maintain.rehearse.trial import Step
 
 ANYWAY = "--unrehearsed"
 """The option that writes a lock which nobody has run, marked as such."""
@@ -52,7 +47,7 @@ def rehearsed(manifest: Manifest, before: Solution, after: Solution, known: Evid
         raise
     red = [one for one in found if not one.run.ok]
     if red:
-        raise refused(red[0], _parts(before), book)
+        raise refused(red[0], agenda(before), known.results, book)
     return Evidence(noted(known.results, found), (*known.pins, *fresh))
 
 
@@ -88,110 +83,32 @@ def save(root: Path, found: Sequence[Trial], pins: Sequence[Pin] = ()) -> list[s
     return store.write(root, store.outputs(manifest, records, store.read_text(root / "README.md"), known))
 
 
-def refused(red: Trial, before: Sequence[Part], book: Book) -> ToolError:
+def refused(red: Trial, before: Sequence[Act], known: Results, book: Book) -> ToolError:
     """Why a lock is not written: what failed, the package to blame as far as it can be found, the line to add."""
     failed = red.failed()[0]
     why = f"{failed.name}: {failed.found}"
     what = f"{red.act.title}: this set of packages is dead"
-    blamed = blame(red, before, book)
+    blamed = blame(red, failed, before, known, book)
     if blamed is None:
         return ToolError("check-failed", what, why=why, fix=f"add a bound to recipe/bounds.toml, or {ANYWAY}")
+    lines = hunt.bound(blamed, str(red.act.prefect), failed.found)
     return ToolError(
         "check-failed",
         what,
         where="recipe/bounds.toml",
-        why=f"{why}\nto blame: {told(blamed)} (found in {blamed.tries} tries)",
-        fix="add these lines, then run scripts/recipe bounds && scripts/lock\n"
-        + bound(blamed, str(red.act.prefect), failed.found),
+        why=f"{why}\nto blame: {hunt.told(blamed)} (found in {blamed.tries} tries)",
+        fix=f"add these lines, then run scripts/recipe bounds && scripts/lock\n{lines}",
     )
 
 
-def blame(red: Trial, before: Sequence[Part], book: Book) -> Culprit | None:
-    """Bisect from the set of ``before`` that is nearest to the red one; None if there is none that runs."""
-    bad = red.act.part
-    candidates = [part for part in before if part.version("prefect") and part.digest != bad.digest]
-    if not candidates:
+def blame(red: Trial, failed: Step, before: Sequence[Act], known: Results, book: Book) -> Culprit | None:
+    """Bisect from the act of ``before`` that is nearest to the red one; None if there is none, or if it fails too."""
+    bad = red.act.part.projects
+    candidates = [act for act in before if act.prefect and act.part.digest != red.act.part.digest]
+    if not candidates or not red.act.prefect:
         return None
-    good = min(candidates, key=lambda part: len(set(part.projects.items()) ^ set(bad.projects.items())))
-    book.complete([good])
-    return bisect(good.projects, bad.projects, red, book)
-
-
-def bisect(good: Versions, bad: Versions, red: Trial, book: Book) -> Culprit | None:
-    """Find what makes ``bad`` fail as ``red`` did; None if ``good`` fails in the same way."""
-    release = named(red.run.stage)
-    requires = requirements(book, release)
-    say(f"bisecting over {len({*good.items()} ^ {*bad.items()})} moved versions ...")
-    with tempfile.TemporaryDirectory(prefix="prefect-env-bisect-", ignore_cleanup_errors=True) as name:
-        dead = prober(red, release, book, Path(name))
-        return None if dead(dict(good)) else culprit.find(good, bad, dead, requires)
-
-
-def prober(red: Trial, release: Release, book: Book, scratch: Path) -> Callable[[dict[str, str]], bool]:
-    """What tells whether a set fails as ``red`` did: the steps up to the one that failed there, and no more."""
-    stage = prefix.stage(release)
-    wanted = red.failed()[0].name
-
-    def dead(versions: dict[str, str]) -> bool:
-        beside = [pin for pin in book.of(red.act).pins if pin.name not in red.act.part.projects]
-        pins = [*(book.pins[item] for item in versions.items()), *beside]
-        place = prefix.make(replace(book.of(red.act), pins=tuple(pins)), stage, prefix.HOME / "bisect")
-        folder = Path(tempfile.mkdtemp(dir=scratch))
-        subject = trial.Subject(place, versions.get("prefect", ""), folder, stage.inside, redis=bool(beside))
-        for step in trial.until(subject, wanted, red.run.database):
-            if not step.ok:
-                say(f"  dead: {step.name}: {' '.join(step.found.split())[:160]}")
-                return True
-        say("  runs")
-        return False
-
-    return dead
-
-
-def requirements(book: Book, release: Release) -> culprit.Requires:
-    """The metadata of the book's wheels, as the marker variables of ``release`` choose from it."""
-    memory: dict[tuple[str, str], list[str]] = {}
-
-    def requires(name: str, version: str) -> list[str]:
-        item = (name, version)
-        if item not in memory:
-            (wheel,) = fetch([book.pins[item]], release).values()
-            lines = map(Requirement, wheel.requires)
-            memory[item] = [
-                str(line)
-                for line in lines
-                if line.marker is None or line.marker.evaluate({**release.markers, "extra": ""})
-            ]
-        return memory[item]
-
-    return requires
-
-
-def told(blamed: Culprit) -> str:
-    """``fastapi 0.136.3 -> 0.141.1``"""
-    return ", ".join(f"{name} {old or 'absent'} -> {new or 'absent'}" for name, (old, new) in blamed.moved.items())
-
-
-def bound(blamed: Culprit, prefect: str, seen: str) -> str:
-    """The lines for ``recipe/bounds.toml``: the version that was seen dead and all above it are left out."""
-    series = ".".join(prefect.split(".")[:2])
-    after = f"{series.partition('.')[0]}.{int(series.partition('.')[2]) + 1}"
-    last = seen.strip().splitlines()[-1] if seen.strip() else "dead"
-    lines = []
-    for name, (_, new) in blamed.moved.items():
-        if new is not None:
-            reason = last.replace("\\", "\\\\").replace('"', "'")[:200]
-            lines += [
-                "[[bound]]",
-                f'prefect = ">={series},<{after}"',
-                f'spec = "{name}<{new}"',
-                f'reason = "{reason}"',
-                f'source = "scripts/rehearse: Prefect {prefect} with {conda_name(name)} {new}"',
-                f'dead = ["{new}"]',
-            ]
-    return "\n".join(lines)
-
-
-def _parts(before: Solution) -> list[Part]:
-    """The Python parts of the lock that is there."""
-    return [act.part for act in agenda(before)]
+    nearest = min(candidates, key=lambda act: len(set(act.part.projects.items()) ^ set(bad.items())))
+    book.complete([nearest.part])
+    case = hunt.Case(failed.name, red.run.database, named(red.run.stage), tuple(beside.of(red.act.part)))
+    proven = results.lacking(known, nearest) is None
+    return hunt.culprit_of(nearest.part.projects, bad, case, book, proven=proven)
