@@ -44,7 +44,7 @@ def stages() -> list[str]:
 def runs(stages: list[str]) -> Iterator[list[dict[str, Any]]]:
     """What a rehearsal of everything says."""
     options = [word for name in stages for word in ("--release", name)]
-    done = script("rehearse", "--no-write", "--json", "--jobs", "2", *options, trouble=True)
+    done = script("rehearse", "--no-write", "--json", "--jobs", "2", *options, trouble=True, timeout=1200)
     yield json.loads(done.stdout)
 
 

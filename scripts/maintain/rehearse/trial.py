@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import sqlite3
+import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -25,8 +26,12 @@ TROUBLE = re.compile(r"TimeoutError: Timeout reading|Service '\w+' failed with")
 
 HERE = Path(__file__).parent / "inside"
 CHECK_CLI = RECIPES / "prefect" / "tests" / "check_cli.py"
-PATIENCE = 4.0
+PATIENCE = 3.0
 """Seconds that a server may answer errors with a traceback in its log."""
+LISTEN = 20.0
+"""Seconds in which a server whose Redis client does not fit says so: every five to ten, as it was seen."""
+BRIEFLY = 10.0
+"""Seconds in which a server ends that minds being asked: one to two, as it was seen."""
 
 MESSAGING = {
     "PREFECT_SERVER_EVENTS_MESSAGING_BROKER": "prefect_redis.messaging",
@@ -71,19 +76,21 @@ class Subject:
         return int(self.prefect.partition(".")[0]) >= 3
 
 
-def alive(subject: Subject) -> Iterator[Step]:
+def alive(subject: Subject, database: str = "sqlite", wanted: str = "flow") -> Iterator[Step]:
     """The shortest trial that tells a dead set: the server serves, and has recorded a flow with its tasks.
 
-    The last step is the one that failed, if one did.
+    It ends with the step ``wanted``: ``server``, ``flow``, ``stop`` or ``log``.
     """
     with ExitStack() as stack:
-        step, server = _served(subject, stack, "sqlite", {})
+        step, server = _served(subject, stack, database)
         yield step
-        if server is None:
+        if server is None or wanted == "server":
             return
         yield from _lines(server, "flow") if subject.modern else [_first_flow(server)]
-        if not subject.modern:
-            yield _stopped(server)
+        if wanted == "log":
+            yield _quiet(server, LISTEN)
+        elif wanted == "stop":
+            yield _stopped(server, BRIEFLY)
 
 
 def whole(subject: Subject, database: str, former: Path | None = None) -> Iterator[Step]:
@@ -92,17 +99,11 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
     ``former`` is a SQLite database that an older Prefect left, which has to be upgraded.
     """
     with ExitStack() as stack:
-        settings: dict[str, str] = {}
-        if database == "postgresql":
-            settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql())
-            if subject.redis:
-                url = stack.enter_context(services.redis())
-                settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
-        home = subject.scratch / database
         if former:
+            home = subject.scratch / database
             home.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(former, home / "prefect.db")
-        step, server = _served(subject, stack, database, settings)
+        step, server = _served(subject, stack, database)
         yield step
         if server is None:
             return
@@ -113,16 +114,15 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
         else:
             yield _first_flow(server)
         yield _stopped(server)
-        if settings:
-            yield _quiet(server)
+        yield _quiet(server)
 
 
 def until(subject: Subject, wanted: str, database: str) -> Iterator[Step]:
     """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again."""
     if wanted in STANDING:
         yield from standing(subject, None)
-    elif wanted in ("server", "flow") and database == "sqlite":
-        yield from alive(subject)
+    elif wanted in ("server", "flow", "stop", "log"):
+        yield from alive(subject, database, wanted)
     else:
         yield from whole(subject, database)
 
@@ -167,14 +167,17 @@ def _of(complaint: str, left_out: Collection[str]) -> bool:
     )
 
 
-def _served(
-    subject: Subject, stack: ExitStack, database: str, settings: Mapping[str, str]
-) -> tuple[Step, servers.Server | None]:
-    """Start the server; the step says what its routes answer."""
+def _served(subject: Subject, stack: ExitStack, database: str) -> tuple[Step, servers.Server | None]:
+    """Start the server on its database, with what it needs; the step says what its routes answer."""
+    settings = dict(subject.settings)
+    if database == "postgresql":
+        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql())
+        if subject.redis:
+            url = stack.enter_context(services.redis())
+            settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
     home = subject.scratch / database
-    own = {**subject.settings, **settings}
     try:
-        server = servers.start(subject.prefix, home, patience=PATIENCE, settings=own, inside=subject.inside)
+        server = servers.start(subject.prefix, home, patience=PATIENCE, settings=settings, inside=subject.inside)
     except ToolError as error:
         return Step("server", False, f"{error.what}: {error.why}"), None
 
@@ -214,12 +217,22 @@ def _kept(server: servers.Server, former: Path) -> Step:
     return Step("upgrade", before > 0 and found == before, f"{found} of {before} flow runs after the migrations")
 
 
-def _stopped(server: servers.Server) -> Step:
-    return Step("stop", server.stop(), "it ends when it is asked to")
+def _stopped(server: servers.Server, seconds: float = 30) -> Step:
+    ended = server.stop(seconds)
+    return Step("stop", ended, "it ends when it is asked to" if ended else f"it did not end within {seconds:.0f} s")
 
 
-def _quiet(server: servers.Server) -> Step:
-    """No time-out between the server and its services: a client that does not fit loses events and goes on."""
-    log = server.log.read_text(errors="replace")
-    lines = [line.strip() for line in log.splitlines() if TROUBLE.search(line)]
+def _quiet(server: servers.Server, seconds: float = 0) -> Step:
+    """No time-out between the server and its services: a client that does not fit loses events and goes on.
+
+    ``seconds`` is how long is listened for one.
+    """
+    deadline = time.monotonic() + seconds
+    while not (lines := _trouble(server)) and time.monotonic() < deadline:
+        time.sleep(0.5)
     return Step("log", not lines, lines[0][:400] if lines else "no time-out in the server's log")
+
+
+def _trouble(server: servers.Server) -> list[str]:
+    text = server.log.read_text(errors="replace")
+    return [line.strip() for line in text.splitlines() if TROUBLE.search(line)]
