@@ -220,6 +220,6 @@ def _stopped(server: servers.Server) -> Step:
 
 def _quiet(server: servers.Server) -> Step:
     """No time-out between the server and its services: a client that does not fit loses events and goes on."""
-    log = server.log.read_text(errors="replace")
+    log = server.log.read_text(encoding="utf-8", errors="replace")
     lines = [line.strip() for line in log.splitlines() if TROUBLE.search(line)]
     return Step("log", not lines, lines[0][:400] if lines else "no time-out in the server's log")
