@@ -59,6 +59,8 @@ class Subject:
     redis: bool = False
     """Whether its events can go through Redis: prefect-redis is beside it."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    postgresql: Path | None = None
+    """The folder of the PostgreSQL programs to take; Debian's without."""
 
     @property
     def serves(self) -> bool:
@@ -94,7 +96,9 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
     with ExitStack() as stack:
         settings: dict[str, str] = {}
         if database == "postgresql":
-            settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql())
+            settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(
+                services.postgresql(subject.postgresql)
+            )
             if subject.redis:
                 url = stack.enter_context(services.redis())
                 settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
@@ -117,14 +121,19 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
             yield _quiet(server)
 
 
-def until(subject: Subject, wanted: str, database: str) -> Iterator[Step]:
-    """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again."""
+def until(
+    subject: Subject, wanted: str, database: str, pip: Path | None = None, former: Path | None = None
+) -> Iterator[Step]:
+    """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again.
+
+    ``pip check`` needs ``pip``'s wheel for it, and ``upgrade`` the ``former`` database.
+    """
     if wanted in STANDING:
-        yield from standing(subject, None)
-    elif wanted in ("server", "flow") and database == "sqlite":
+        yield from standing(subject, pip)
+    elif wanted in ("server", "flow") and database == "sqlite" and former is None:
         yield from alive(subject)
     else:
-        yield from whole(subject, database)
+        yield from whole(subject, database, former)
 
 
 STANDING = ("pip check", "command groups")
