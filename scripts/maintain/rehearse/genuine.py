@@ -118,7 +118,7 @@ def _try(act: Act, of: Source, scratch: Path, pip: Path, former: Path | None) ->
         install(place, of.choice, planner=planner)
         one = perform.attempt(act, _subject(act, place, scratch, act.prefect), of.stage, database, pip, former=former)
     except ToolError as error:
-        if error.exit_code != Exit.CHECK_FAILED:
+        if error.exit_code != Exit.CHECK_FAILED or error.id == "unsatisfiable":  # nothing was there to be tried
             raise
         # Packages that cannot be linked, a Python or a PostgreSQL that does not start: the environment's own fault.
         step = Step("start", False, f"{error.what}: {error.why}")
