@@ -187,11 +187,11 @@ class Server:
     def stop(self, seconds: float = 30) -> bool:
         """End the server by SIGTERM. True if it and its children obeyed; otherwise they are killed.
 
-        Windows has nothing to ask a process by: there it is killed at once, and True says that it is gone.
+        Windows has nothing to ask a process by: there it is killed at once, and True says that nobody answers any more.
         """
         if WINDOWS:
             self.kill()
-            return True
+            return _ends(lambda: self.status("/health") == 0, GRACE)
         self.process.terminate()
         try:
             self.process.wait(seconds)

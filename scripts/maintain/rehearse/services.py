@@ -115,27 +115,38 @@ def _folder() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
         return
     with tempfile.TemporaryDirectory(prefix="prefect-env-postgresql-", ignore_cleanup_errors=True) as name:
-        if user := _user():
-            shutil.chown(name, user, user)
+        if owner := _owner():
+            os.chown(name, *owner)
         yield Path(name)
 
 
-def _user() -> str | None:
-    """Who runs PostgreSQL if we are root, whom it refuses; None for ourselves."""
-    return "postgres" if hasattr(os, "geteuid") and os.geteuid() == 0 else None
+def _owner() -> tuple[int, int] | None:
+    """User and group that PostgreSQL runs as if we are root, whom it refuses; None for ourselves."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    import pwd
+
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    user = users.get("postgres") or users["nobody"]
+    return user.pw_uid, user.pw_gid
 
 
 def _run(words: list[str | Path]) -> None:
     command = [str(word) for word in words]
-    user = _user()
+    user, group = _owner() or (None, None)
     # What PostgreSQL's programs take from variables is given here by options; a runner's own would win elsewhere.
     env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # Its log goes to a file; a pipe would stay open as long as the server that pg_ctl leaves behind.
     with tempfile.TemporaryFile() as said:
-        done = subprocess.run(
-            command, user=user, group=user, extra_groups=[] if user else None, cwd="/", env=env,
-            stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, user=user, group=group, extra_groups=[] if user else None, cwd="/", env=env,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
+            )  # fmt: skip
+        except OSError as error:  # a prefix below a folder of root's, for example
+            raise ToolError(
+                "unsupported-host", f"{Path(command[0]).name} cannot be started", where=command[0], why=str(error)
+            ) from error
         if done.returncode:
             said.seek(0)
             why = said.read().decode(errors="replace").strip()[-800:]

@@ -224,7 +224,8 @@ def _kept(server: servers.Server, former: Path) -> Step:
 
 
 def _stopped(server: servers.Server) -> Step:
-    return Step("stop", server.stop(), "it ends when it is asked to")
+    asked = "it is gone once it is killed" if servers.WINDOWS else "it ends when it is asked to"
+    return Step("stop", server.stop(), asked)
 
 
 def _quiet(server: servers.Server) -> Step:
