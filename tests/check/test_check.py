@@ -347,6 +347,7 @@ def test_the_command_prints_findings_and_fails(project: Path, monkeypatch: pytes
     monkeypatch.setattr(command, "ROOT", project)
     monkeypatch.setattr(drift, "recipes", lambda: iter(()))
     monkeypatch.setattr(drift, "lines", lambda manifest: iter(()))
+    monkeypatch.setattr(drift, "rehearsals", lambda root, manifest, lock: iter(()))
     monkeypatch.setattr(bounds, "load", lambda folder: ())
     (project / "envs" / "index.json").write_text("{")
     done = CliRunner().invoke(command.cli, [])

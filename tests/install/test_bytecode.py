@@ -7,8 +7,9 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import rattler
@@ -95,9 +96,9 @@ def test_the_next_install_compiles_only_what_belongs_to_its_prefix(
     sources: list[str] = []
     compile_ = bytecode._compile
 
-    def noted(folder: Path, target: Path, found: Sequence[str], step: Callable[[int], None]) -> None:
+    def noted(folder: Path, target: Path, found: Sequence[str], *more: Any) -> None:
         sources.extend(found)
-        compile_(folder, target, found, step)
+        compile_(folder, target, found, *more)
 
     monkeypatch.setattr(bytecode, "_compile", noted)
     other = tmp_path / "other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,16 @@ from maintain.lib.errors import ToolError
 def nothing_reachable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """conda-forge is at a closed port, and a build of the stand-in is only noted."""
     monkeypatch.setattr(choice, "CONDA_FORGE", "http://127.0.0.1:1/conda-forge")
-    monkeypatch.setattr(build, "build_channel", lambda lines, _: tmp_path / "-".join(("built", *lines)))
+
+    def noted(lines: Sequence[str], *, environments: Sequence[str]) -> Path:
+        return tmp_path / "-".join(("built", *lines, *environments))
+
+    monkeypatch.setattr(build, "build_channel", noted)
 
 
 def test_the_stand_in_is_the_last_resort(tmp_path: Path) -> None:
-    found = choose(lines=("3", "2.20"))
-    assert found.folder == tmp_path / "built-3-2.20" and found.stand_in
+    found = choose(lines=("3", "2.20"), environments=("default",))
+    assert found.folder == tmp_path / "built-3-2.20-default" and found.stand_in
     assert str(found).endswith("(conda-forge cannot be reached and no mirror is set: the stand-in, for trial only)")
 
 

@@ -13,12 +13,14 @@ from maintain.lib.errors import ToolError
 
 @cache
 def standin(*lines: str) -> Path:
-    """The channel folder with at least ``lines`` (line 3 without any); skips where a stand-in cannot be made.
+    """The channel folder with at least ``lines`` (line 3 without any) and the environment ``default``.
+
+    Skips where a stand-in cannot be made.
 
     Made once: the first caller builds; others, in any process, wait for it and find it up to date.
     """
     try:
-        return build_channel(lines or ("3",), OUTPUT)
+        return build_channel(lines or ("3",), OUTPUT, environments=("default",))
     except ToolError as error:
         if error.id == "unsupported-host":
             pytest.skip(f"{error.what}: {error.why}")

@@ -23,7 +23,6 @@ from typing import Any
 from maintain.install.conda_meta import Record
 from maintain.lib.errors import ToolError
 from maintain.lib.files import from_oserror
-from maintain.lib.server import Inside, here
 
 _WORKER = """
 import os, py_compile, sys
@@ -35,6 +34,10 @@ for line in sys.stdin:
     except (py_compile.PyCompileError, SyntaxError, ValueError, RecursionError):
         pass  # a template, or a test of the parser: conda leaves it uncompiled too
 """
+
+
+Elsewhere = Callable[[Sequence[str]], list[str]]
+"""Makes of a command the one that runs it where the environment's Python does; ``list``: as it is."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def compile_prefix(
     records: dict[str, Record],
     cache: Path,
     step: Callable[[int], None],
-    inside: Inside = here,
+    inside: Elsewhere = list,
 ) -> None:
     """Compile what has no byte code in ``folder``, the environment that will be ``prefix``, and add it to ``records``.
 
@@ -150,7 +153,11 @@ def _place(stored: str, entry: dict[str, Any], folder: Path, job: Job) -> bool:
 
 
 def _compile(
-    folder: Path, prefix: Path, sources: Sequence[str], step: Callable[[int], None], inside: Inside = here
+    folder: Path,
+    prefix: Path,
+    sources: Sequence[str],
+    step: Callable[[int], None],
+    inside: Elsewhere = list,
 ) -> None:
     """Compile ``sources`` with the environment's own Python, one process per core."""
     if not sources:

@@ -28,7 +28,7 @@ from maintain.lib.console import Silent, progress
 from maintain.lib.errors import ToolError
 from maintain.lib.files import existing_parent, explained, from_oserror
 from maintain.lib.paths import RUNTIME, cache_dir
-from maintain.lib.server import Inside, here
+from maintain.lib.server import Inside
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -81,7 +81,7 @@ def install(
     dry_run: bool = False,
     wait: float = 0,
     planner: Callable[[Choice, Config], Plan] | None = None,
-    inside: Inside = here,
+    inside: Inside = list,
 ) -> Result:
     """Make ``target`` hold ``environment`` (or release ``line``) from the chosen channel; all of it or nothing.
 

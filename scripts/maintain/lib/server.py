@@ -49,7 +49,7 @@ TRACEBACK = re.compile(r"^Traceback \(most recent call last\):\n(?:[ \t].*\n)+(\
 """A traceback in a log, and the line of its exception."""
 
 Inside = Callable[[Sequence[str]], list[str]]
-"""Makes of a command the one that runs it elsewhere, in the root of another Debian release for example."""
+"""Makes of a command the one that runs it elsewhere, in the root of another Debian release; ``list``: as it is."""
 
 WINDOWS = os.name == "nt"
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -95,11 +95,6 @@ def environment(prefix: Path, home: Path, api: str | None = None) -> dict[str, s
     return env | ({"PREFECT_API_URL": api} if api else {})
 
 
-def here(words: Sequence[str]) -> list[str]:
-    """The :data:`Inside` of this machine: the command as it is."""
-    return list(words)
-
-
 def free_port() -> int:
     """A loopback port that nobody listens on; never use one twice, 2.20 refuses a port in TIME_WAIT."""
     with socket.socket() as probe:
@@ -108,7 +103,7 @@ def free_port() -> int:
 
 
 def run(
-    prefix: Path, *command: str | Path, env: Mapping[str, str], timeout: float = 240, inside: Inside = here
+    prefix: Path, *command: str | Path, env: Mapping[str, str], timeout: float = 240, inside: Inside = list
 ) -> subprocess.CompletedProcess[str]:
     """Run a program of ``prefix`` by name in ``PREFECT_HOME``; text captured, no exception on failure."""
     home = Path(env["PREFECT_HOME"])
@@ -137,7 +132,7 @@ class Server:
     log: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     """Variables of it and its clients beside :func:`environment`'s."""
-    inside: Inside = here
+    inside: Inside = list
 
     @property
     def api(self) -> str:
@@ -229,7 +224,7 @@ def start(
     seconds: float = 120,
     patience: float = SETTLE,
     settings: Mapping[str, str] | None = None,
-    inside: Inside = here,
+    inside: Inside = list,
 ) -> Server:
     """Run ``prefect server start`` of ``prefix`` in ``PREFECT_HOME`` = ``home``; wait till it serves.
 

@@ -6,7 +6,7 @@ own metadata refuses another's version is mended before it is tried, so that onl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -51,9 +51,27 @@ def find(good: Versions, bad: Versions, dead: Dead, requires: Requires) -> Culpr
             memory[taken] = dead(mixture)
         return memory[taken]
 
-    left = _minimal(groups, fails)
-    names = sorted(frozenset().union(*left))
+    names = _heads(sorted(frozenset().union(*_minimal(groups, fails))), (good, bad), requires)
     return Culprit({name: (good.get(name), bad.get(name)) for name in names}, len(memory))
+
+
+def _heads(names: list[str], sides: Iterable[Versions], requires: Requires) -> list[str]:
+    """Those of ``names`` that no other of them pins exactly: who holds pydantic holds pydantic-core too."""
+    pinned = {
+        other
+        for versions in sides
+        for name in names
+        if name in versions
+        for other in _exact(requires(name, versions[name]))
+    }
+    return [name for name in names if name not in pinned] or names
+
+
+def _exact(lines: Iterable[str]) -> Iterator[str]:
+    """The projects that requirements pin exactly."""
+    for requirement in map(Requirement, lines):
+        if any(item.operator in ("==", "===") for item in requirement.specifier):
+            yield str(canonicalize_name(requirement.name))
 
 
 def _minimal(groups: list[frozenset[str]], fails: Callable[[list[frozenset[str]]], bool]) -> list[frozenset[str]]:
@@ -90,10 +108,8 @@ def _groups(good: Versions, bad: Versions, requires: Requires) -> list[frozenset
     group = {name: frozenset({name}) for name in moved}
     for versions in (good, bad):
         for name in moved:
-            for line in requires(name, versions[name]) if name in versions else ():
-                requirement = Requirement(line)
-                other = str(canonicalize_name(requirement.name))
-                if other in group and any(item.operator in ("==", "===") for item in requirement.specifier):
+            for other in _exact(requires(name, versions[name])) if name in versions else ():
+                if other in group:
                     joined = group[name] | group[other]
                     group |= dict.fromkeys(joined, joined)
     return list(dict.fromkeys(group[name] for name in moved))

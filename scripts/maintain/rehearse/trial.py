@@ -55,7 +55,7 @@ class Subject:
     """Its version."""
     scratch: Path
     """A folder for its homes, logs and databases."""
-    inside: servers.Inside = servers.here
+    inside: servers.Inside = list
     redis: bool = False
     """Whether its events can go through Redis: prefect-redis is beside it."""
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,23 @@ def attempt(name: str, run: Callable[[], str]) -> None:
     try:
         found, ok = run(), True
     except (Exception, SystemExit) as error:
-        last = traceback.format_exception_only(type(error), error)[-1].strip()
+        last = " <- ".join(said(one) for one in causes(error))
         at = traceback.extract_tb(error.__traceback__)[-1]
         found, ok = f"{last} ({at.filename}:{at.lineno})", False
     OUT.write(json.dumps({"step": name, "ok": ok, "found": found[:1500]}) + "\n")
     OUT.flush()
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those behind it, the last one first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def said(error: BaseException) -> str:
+    """An exception's own line."""
+    return traceback.format_exception_only(type(error), error)[-1].strip()
 
 
 def must(condition: object, what: str) -> None:
