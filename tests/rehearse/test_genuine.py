@@ -351,12 +351,12 @@ def test_the_culprit_has_the_indexs_name_or_condas() -> None:
 
 @pytest.fixture
 def moved(tmp_path: Path, cache: None) -> Iterator[tuple[Path, Solution, Solution]]:
-    """A channel, a set that runs and one that does not: ``lib`` is to blame, ``native`` fits one Python alone."""
+    """A channel, a set that runs and one that does not: ``widget`` is to blame, ``native`` fits one Python alone."""
     channel = tmp_path / "channel"
     for version, python in (("1.0", "3.13"), ("2.0", "3.14")):
         dummies.package(channel, "python", f"{python}.1", files={"share/p": b""}, subdir=HERE)
         dummies.package(channel, "native", version, files={"share/n": b""}, depends=[f"python {python}.*"])
-        dummies.package(channel, "lib", version, files={"share/lib": version.encode()}, depends=["python"])
+        dummies.package(channel, "widget", version, files={"share/widget": version.encode()}, depends=["python"])
         dummies.package(channel, "other", version, files={"share/o": b""})
         dummies.package(channel, "prefect", "3.6.24", files={"share/prefect": b""}, depends=["python"])
     dummies.index(channel)
@@ -373,11 +373,11 @@ def moved(tmp_path: Path, cache: None) -> Iterator[tuple[Path, Solution, Solutio
 def blamed(
     moved: tuple[Path, Solution, Solution], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> ToolError | None:
-    """What is said when whatever has ``wrong`` in ``share/lib`` fails, as the trial would find."""
+    """What is said when whatever has ``wrong`` in ``share/widget`` fails, as the trial would find."""
     channel, before, after = moved
 
     def until(subject: Subject, *_: object) -> Iterator[Step]:
-        yield Step("server", (subject.prefix / "share/lib").read_text() not in wrong, "it says no")
+        yield Step("server", (subject.prefix / "share/widget").read_text() not in wrong, "it says no")
 
     monkeypatch.setattr(trial, "until", until)
     (act,) = genuine.acts_here(after)
@@ -392,9 +392,9 @@ def test_the_package_to_blame_is_found_among_the_channels(
 ) -> None:
     error = blamed(moved, tmp_path, monkeypatch, "2.0")
     assert error and error.why and error.fix
-    assert "to blame: lib 1.0 -> 2.0 (found in " in error.why
+    assert "to blame: widget 1.0 -> 2.0 (found in " in error.why
     assert "mixtures that could not be installed, which says nothing: " in error.why, "native wants its own Python"
-    assert 'prefect = ">=3.6,<3.7"\nspec = "lib<2.0"' in error.fix and 'dead = ["2.0"]' in error.fix
+    assert 'prefect = ">=3.6,<3.7"\nspec = "widget<2.0"' in error.fix and 'dead = ["2.0"]' in error.fix
 
 
 @pytest.mark.parametrize("wrong", ["1.0 2.0", "none"], ids=["the set before fails too", "it does not fail again"])
