@@ -40,6 +40,15 @@ def first_line(name: str) -> str:
     return line if line.startswith("#!") else ""
 
 
+def test_actions_are_pinned_by_commit() -> None:
+    names = tracked(".github/workflows/*.yml")
+    used = [
+        line for name in names for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if "uses:" in line
+    ]
+    assert used
+    assert [line for line in used if not re.search(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)] == []
+
+
 REGISTRIES = [
     r"py[p]i\.org", r"python[h]osted\.org", r"[d]ebian\.org", r"npm[j]s\.(org|com)", r"crates[.]io", r"maven[.]org",
 ]  # fmt: skip

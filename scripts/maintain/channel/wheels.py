@@ -232,11 +232,11 @@ def _pip(lines: list[str], python: str, release: Release, folder: Path) -> None:
     command += [word for abi in (tag, "abi3", "none") for word in ("--abi", abi)]
     command += [word for platform in release.platforms for word in ("--platform", platform)]
     command += ["--dest", str(folder)]
-    with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=folder) as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
+    with tempfile.TemporaryDirectory(prefix=".pins-", dir=folder) as scratch:
+        file = Path(scratch, "pins.txt")  # closed before pip reads it: Windows lets nobody read an open one
+        file.write_text("\n".join(lines) + "\n", encoding="utf-8")
         done = subprocess.run(
-            [*command, "--requirement", file.name],
+            [*command, "--requirement", str(file)],
             env={**os.environ, "LC_ALL": "C"},
             capture_output=True,
             text=True,

@@ -38,12 +38,18 @@ class Choice:
         return f"channel: {masked(str(self.folder or self.channel))} ({self.why})"
 
 
-def choose(explicit: str | None = None, *, lines: Sequence[str] = ("3",), environments: Sequence[str] = ()) -> Choice:
+def choose(
+    explicit: str | None = None,
+    *,
+    lines: Sequence[str] = ("3",),
+    environments: Sequence[str] = (),
+    genuine: bool = False,
+) -> Choice:
     """The channel to install from; the first that applies:
 
     1. ``explicit`` (``--channel``), 2. ``PREFECT_ENV_CHANNEL``, 3. conda-forge through the mirror that pixi's
     configuration names, 4. conda-forge itself when it answers, 5. the stand-in, built now with ``lines`` and with
-    ``environments`` at their locked versions.
+    ``environments`` at their locked versions; none is built for who wants ``genuine`` packages.
     Raises ``bad-usage`` (no such folder), ``network``, and whatever building the stand-in raises.
     """
     config = configuration()
@@ -56,8 +62,15 @@ def choose(explicit: str | None = None, *, lines: Sequence[str] = ("3",), enviro
     try:
         asyncio.run(head(config, f"{CONDA_FORGE}/noarch/repodata.json.zst", 1, PROBE))
         return Choice(CONDA_FORGE, False, "conda-forge answers")
-    except (RuntimeError, OSError):  # TimeoutError is an OSError
-        pass
+    except (RuntimeError, OSError) as error:  # TimeoutError is an OSError
+        if genuine:
+            raise ToolError(
+                "network",
+                "conda-forge cannot be reached and no mirror is set",
+                where=CONDA_FORGE,
+                why=masked(str(error)) or "no answer in time",
+                fix=f"name a mirror with --channel or {VARIABLE}; without one, scripts/rehearse runs wheels instead",
+            ) from error
     from maintain.channel.build import build_channel
 
     return Choice(

@@ -62,6 +62,14 @@ def program(prefix: Path, name: str) -> Path:
     return prefix / "python.exe" if name == "python" else prefix / "Scripts" / f"{name}.exe"
 
 
+def folders(prefix: Path) -> list[Path]:
+    """The folders of ``prefix`` that activation puts on PATH; on Windows libraries are found by it, too."""
+    if not WINDOWS:
+        return [prefix / "bin"]
+    library = prefix / "Library"
+    return [prefix, library / "mingw-w64" / "bin", library / "usr" / "bin", library / "bin", prefix / "Scripts"]
+
+
 def environment(prefix: Path, home: Path, api: str | None = None) -> dict[str, str]:
     """This process's variables for a private Prefect: own ``PREFECT_HOME``, no telemetry, the API at ``api``.
 
@@ -74,9 +82,10 @@ def environment(prefix: Path, home: Path, api: str | None = None) -> dict[str, s
         for name, value in os.environ.items()
         if not name.startswith(foreign) and not name.lower().endswith("_proxy")
     }
-    folder = program(prefix, "prefect").parent
     env |= {
-        "PATH": os.pathsep.join([str(folder), env.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join([*map(str, folders(prefix)), env.get("PATH", os.defpath)]),
+        # Windows gives what is no console its code page, and a table or a log line that has no place in it is an error.
+        "PYTHONIOENCODING": "utf-8",
         "CONDA_PREFIX": str(prefix),
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -104,7 +113,7 @@ def run(
         inside(words),
         env=dict(env),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         errors="replace",
         timeout=timeout,
         check=False,
@@ -171,7 +180,13 @@ class Server:
         return run(self.prefix, "python", script, env=self.env, inside=self.inside)
 
     def stop(self, seconds: float = 30) -> bool:
-        """End the server by SIGTERM. True if it and its children obeyed; otherwise they are killed."""
+        """End the server by SIGTERM. True if it and its children obeyed; otherwise they are killed.
+
+        Windows has nothing to ask a process by: there it is killed at once, and True says that nobody answers any more.
+        """
+        if WINDOWS:
+            self.kill()
+            return _ends(lambda: self.status("/health") == 0, GRACE)
         self.process.terminate()
         try:
             self.process.wait(seconds)
@@ -185,6 +200,9 @@ class Server:
     def kill(self) -> None:
         """End the server and every process it started, at once."""
         if WINDOWS:
+            # The program is a launcher, and the server a child of its child: to end one leaves the others running.
+            tree = ["taskkill", "/T", "/F", "/PID", str(self.process.pid)]
+            subprocess.run(tree, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             self.process.kill()
         else:
             with suppress(ProcessLookupError):
@@ -192,8 +210,6 @@ class Server:
         self.process.wait()
 
     def _group_is_gone(self) -> bool:
-        if WINDOWS:
-            return True
         try:
             os.killpg(self.process.pid, 0)
         except ProcessLookupError:
@@ -248,7 +264,7 @@ def start(
         raise
     why = f"it ended with code {process.poll()}" if healthy else f"no answer after {seconds:.0f} s"
     server.kill()
-    tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+    tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
     raise ToolError("command-failed", "the Prefect server did not start", where=str(log), why=f"{why}\n{tail}")
 
 
@@ -297,7 +313,7 @@ def _dead(server: Server, answers: Mapping[str, int], seen: str) -> ToolError:
 
 def last_exception(log: Path) -> str | None:
     """The exception of the last traceback in ``log``."""
-    found = TRACEBACK.findall(log.read_text(errors="replace"))
+    found = TRACEBACK.findall(log.read_text(encoding="utf-8", errors="replace"))
     return found[-1] if found else None
 
 

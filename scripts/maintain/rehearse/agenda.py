@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from packaging.version import Version
@@ -10,7 +11,7 @@ from packaging.version import Version
 from maintain.channel.locked import Part, part_of
 from maintain.channel.release import BOOKWORM, TRIXIE, Release
 from maintain.channel.sets import SUBDIR
-from maintain.lock.package import Solution
+from maintain.lock.package import Package, Solution
 from maintain.manifest import Manifest
 
 SQLITE, POSTGRESQL, NONE = "sqlite", "postgresql", "none"
@@ -27,6 +28,12 @@ class Act:
     databases: tuple[str, ...]
     requested: tuple[str, ...]
     """The packages that the environments ask for by name, of conda's names."""
+    wholes: tuple[str, ...] = ()
+    """The digest of all packages of each place, not of the Python part alone: what a run of genuine packages is of."""
+
+    def whole(self, environment: str, subdir: str) -> str | None:
+        """The digest of all packages of one of the places."""
+        return dict(zip(self.places, self.wholes, strict=False)).get((environment, subdir))
 
     @property
     def prefect(self) -> str | None:
@@ -64,8 +71,14 @@ def agenda(solution: Solution, named: Collection[str] = (), wanted: Collection[s
         names = {package.name for place in places for package in solution[place]}
         databases = {_database({package.name for package in solution[place]}) for place in places}
         own = tuple(sorted(names.intersection(named)))
-        acts.append(Act(parts[digest], tuple(sorted(places)), tuple(sorted(databases, reverse=True)), own))
+        wholes = tuple(whole(solution[place]) for place in sorted(places))
+        acts.append(Act(parts[digest], tuple(sorted(places)), tuple(sorted(databases, reverse=True)), own, wholes))
     return sorted(acts, key=lambda act: (Version(act.prefect or "999"), act.title))
+
+
+def whole(packages: Iterable[Package]) -> str:
+    """A digest of all packages of an environment, builds and files included."""
+    return hashlib.sha256("\n".join(sorted(f"{one.url} {one.sha256}" for one in packages)).encode()).hexdigest()
 
 
 def requested(manifest: Manifest) -> frozenset[str]:

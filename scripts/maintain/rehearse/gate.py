@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from maintain.channel.release import RELEASES, named
@@ -85,18 +85,23 @@ def save(root: Path, found: Sequence[Trial], pins: Sequence[Pin] = ()) -> list[s
 
 def refused(red: Trial, before: Sequence[Act], known: Results, book: Book) -> ToolError:
     """Why a lock is not written: what failed, the package to blame as far as it can be found, the line to add."""
+    return refusal(red, blame(red, red.failed()[0], before, known, book))
+
+
+def refusal(red: Trial, blamed: Culprit | None, native: Collection[str] = (), note: str = "") -> ToolError:
+    """The error that names what is dead, and what is to blame for it; ``native`` as for :func:`hunt.bound`."""
     failed = red.failed()[0]
     why = f"{failed.name}: {failed.found}"
     what = f"{red.act.title}: this set of packages is dead"
-    blamed = blame(red, failed, before, known, book)
     if blamed is None:
+        why = f"{why}\n{note}" if note else why
         return ToolError("check-failed", what, why=why, fix=f"add a bound to recipe/bounds.toml, or {ANYWAY}")
-    lines = hunt.bound(blamed, str(red.act.prefect), failed.found)
+    lines = hunt.bound(blamed, str(red.act.prefect), failed.found, native)
     return ToolError(
         "check-failed",
         what,
         where="recipe/bounds.toml",
-        why=f"{why}\nto blame: {hunt.told(blamed)} (found in {blamed.tries} tries)",
+        why=f"{why}\nto blame: {hunt.told(blamed)} (found in {blamed.tries} tries{note and f'; {note}'})",
         fix=f"add these lines, then run scripts/recipe bounds && scripts/lock\n{lines}",
     )
 

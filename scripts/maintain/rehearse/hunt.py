@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,8 +91,11 @@ def told(blamed: Culprit) -> str:
     return ", ".join(f"{name} {old or 'absent'} -> {new or 'absent'}" for name, (old, new) in blamed.moved.items())
 
 
-def bound(blamed: Culprit, prefect: str, seen: str) -> str:
-    """The lines for ``recipe/bounds.toml``: the version that was seen dead and all above it are left out."""
+def bound(blamed: Culprit, prefect: str, seen: str, native: Collection[str] = ()) -> str:
+    """The lines for ``recipe/bounds.toml``: the version that was seen dead and all above it are left out.
+
+    ``native`` are those that go by conda's name, as the Python index has no such package.
+    """
     major, minor = prefect.split(".")[:2]
     last = (seen.strip().splitlines() or ["dead"])[-1]
     reason = last.replace("\\", "\\\\").replace('"', "'")[:200]
@@ -102,7 +105,7 @@ def bound(blamed: Culprit, prefect: str, seen: str) -> str:
             lines += [
                 "[[bound]]",
                 f'prefect = ">={major}.{minor},<{major}.{int(minor) + 1}"',
-                f'spec = "{name}<{new}"',
+                f'conda = "{name} <{new}"' if name in native else f'spec = "{name}<{new}"',
                 f'reason = "{reason}"',
                 f'source = "scripts/rehearse: Prefect {prefect} with {name} {new}"',
                 f'dead = ["{new}"]',

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from maintain.manifest import Manifest
 from maintain.rehearse.agenda import NONE, Act
-from maintain.rehearse.results import Results, Run, lacking
+from maintain.rehearse.results import Results, Run, lacking, runs_of
 
 GENUINE = "conda-forge "
 """How the stages of genuine packages begin; the platform follows."""
@@ -24,7 +24,7 @@ class Proven:
     def mark(self, environment: str, subdir: str) -> str:
         """One word for a cell: how far the environment is proven there."""
         act = self.acts.get((environment, subdir))
-        runs = self._runs(act, subdir) if act else []
+        runs = self._runs(act, environment, subdir) if act else []
         if act is None or lacking(self.results, act) is not None:
             return "only solved"
         return "run" if any(run.stage.startswith(GENUINE) for run in runs) else "rehearsed"
@@ -36,12 +36,12 @@ class Proven:
             for subdir in environment.platforms:
                 act = self.acts.get((name, subdir))
                 if act:
-                    rows.append([f"`{name}`", subdir, act.prefect or "-", *self._cells(act, subdir)])
+                    rows.append([f"`{name}`", subdir, act.prefect or "-", *self._cells(act, name, subdir)])
         return rows
 
-    def _cells(self, act: Act, subdir: str) -> list[str]:
+    def _cells(self, act: Act, environment: str, subdir: str) -> list[str]:
         record = self.results.get(act.part.digest)
-        runs = self._runs(act, subdir)
+        runs = self._runs(act, environment, subdir)
         genuine = [run for run in runs if run.stage.startswith(GENUINE)]
         rehearsed = [run for run in runs if not run.stage.startswith(GENUINE)]
         equal = f"{record.equal} of {len(act.part.packages)}" if record and rehearsed else "-"
@@ -52,13 +52,14 @@ class Proven:
             equal,
         ]
 
-    def _runs(self, act: Act, subdir: str) -> list[Run]:
-        """The green runs that say something of ``subdir``: genuine packages of another platform do not."""
-        record = self.results.get(act.part.digest)
+    def _runs(self, act: Act, environment: str, subdir: str) -> list[Run]:
+        """The green runs that say something of a place: genuine packages of another one do not."""
         return [
             run
-            for run in (record.runs if record else ())
-            if run.ok and (not run.stage.startswith(GENUINE) or run.stage == GENUINE + subdir)
+            for run in runs_of(self.results, act)
+            if run.ok
+            and (not run.stage.startswith(GENUINE) or run.stage == GENUINE + subdir)
+            and run.packages in ("", act.whole(environment, subdir))
         ]
 
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -87,7 +87,7 @@ def perform(
         scratch = Path(name)
         former: Path | None = None
         with ThreadPoolExecutor(jobs) as pool:
-            pip = pool.submit(_pip, scratch)
+            pip = pool.submit(pip_wheel, scratch)
             if any(act.prefect for act in acts):
                 former = _before(scratch)
             for prefect, group in groupby(acts, key=lambda act: act.prefect):
@@ -110,29 +110,45 @@ def _try(job: Job, scratch: Path, pip: Path, former: Path | None) -> Trial:
     say(f"  {job.act.title}: {job.database} on {job.stage.release.name} ...")
     place = prefix.make(job.pins, job.stage)
     folder = Path(tempfile.mkdtemp(prefix=f"{job.database}-", dir=scratch))
-    prefect = job.act.prefect
     subject = Subject(
         place,
-        prefect or "",
+        job.act.prefect or "",
         folder,
         job.stage.inside,
         redis=any(pin.name == beside.MESSAGING for pin in job.pins.pins),
     )
-    versions = _facts(subject)
     absent = {*job.act.part.left_out, *linux_only(job)}
+    return attempt(job.act, subject, job.stage.release.name, job.database, pip, absent, former)
+
+
+def attempt(
+    act: Act,
+    subject: Subject,
+    stage: str,
+    database: str,
+    pip: Path,
+    absent: Collection[str] = (),
+    former: Path | None = None,
+) -> Trial:
+    """Try an environment that is there; ``absent`` is what ``pip check`` rightly misses in it."""
+    versions = _facts(subject)
     steps = list(trial.standing(subject, pip, absent))
-    if prefect is None:
-        steps += trial.programs(subject, job.act.requested)
+    if act.prefect is None:
+        steps += trial.programs(subject, act.requested)
     else:
-        steps += trial.whole(subject, job.database, former if job.database == SQLITE else None)
-        if job.database == POSTGRESQL:
-            versions |= services.versions(redis=subject.redis)
+        steps += trial.whole(subject, database, former if database == SQLITE else None)
+        if database == POSTGRESQL:
+            versions |= services.versions(redis=subject.redis, programs=subject.postgresql)
     left = None
-    if job.database == SQLITE:
-        left = _copy(folder / SQLITE / "prefect.db", folder / "left.db")
+    if database == SQLITE:
+        left = _copy(subject.scratch / SQLITE / "prefect.db", subject.scratch / "left.db")
+    return Trial(act, ran(stage, database, versions, steps), tuple(steps), left)
+
+
+def ran(stage: str, database: str, versions: dict[str, str], steps: Iterable[Step]) -> Run:
+    """The run of today with these steps."""
     today = datetime.now(UTC).date().isoformat()
-    run = Run(job.stage.release.name, job.database, versions, {step.name: step.ok for step in steps}, today)
-    return Trial(job.act, run, tuple(steps), left)
+    return Run(stage, database, versions, {step.name: step.ok for step in steps}, today)
 
 
 def linux_only(job: Job) -> set[str]:
@@ -171,7 +187,7 @@ def _copy(database: Path, target: Path) -> Path | None:
     return target
 
 
-def _pip(folder: Path) -> Path:
+def pip_wheel(folder: Path) -> Path:
     """pip's wheel, from which it runs in an environment that has none; in ``folder``, which every stage sees."""
     pins = [pin for pin in sets.of_line(BEFORE).pins if pin.name == "pip"]
     (wheel,) = fetch(pins).values()

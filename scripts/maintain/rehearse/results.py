@@ -33,6 +33,9 @@ class Run:
     """Step -> whether it went well."""
     date: str
     """The day, as ISO 8601."""
+    packages: str = ""
+    """The digest of all packages of the environment that ran (:func:`agenda.whole`); empty where wheels stood for its
+    Python part, which say something of every environment that has it."""
 
     @property
     def ok(self) -> bool:
@@ -90,23 +93,33 @@ def text(results: Results, acts: Iterable[Act]) -> str:
         record = results.get(act.part.digest)
         if record:
             places = [f"{environment}/{subdir}" for environment, subdir in act.places]
-            parts[act.part.digest] = {"environments": places, **asdict(record)}
+            runs = [run_as_dict(run) for run in runs_of(results, act)]
+            parts[act.part.digest] = {"environments": places, **asdict(record), "runs": runs}
     return json.dumps({"format": FORMAT, "parts": parts}, indent=1, ensure_ascii=False) + "\n"
 
 
+def run_as_dict(run: Run) -> dict[str, Any]:
+    """The run as JSON values."""
+    return {name: value for name, value in asdict(run).items() if value != ""}
+
+
+def runs_of(results: Results, act: Act) -> tuple[Run, ...]:
+    """The runs that say something of ``act``: those of genuine packages that are locked no more do not."""
+    record = results.get(act.part.digest)
+    return tuple(run for run in (record.runs if record else ()) if not run.packages or run.packages in act.wholes)
+
+
 def add(results: Results, act: Act, equal: int, runs: Iterable[Run]) -> Results:
-    """``results`` with ``runs`` of ``act``; a run takes the place of an older one on the same stage and database."""
+    """``results`` with ``runs`` of ``act``; a run takes the place of an older one of the same kind."""
     old = results.get(act.part.digest)
-    kept = {(run.stage, run.database): run for run in (old.runs if old else ())}
-    kept |= {(run.stage, run.database): run for run in runs}
+    kept = {(run.stage, run.database, run.packages): run for run in (*(old.runs if old else ()), *runs)}
     record = Record(act.prefect, equal, act.part.left_out, tuple(kept[key] for key in sorted(kept)))
     return {**results, act.part.digest: record}
 
 
 def lacking(results: Results, act: Act) -> str | None:
     """Why ``act`` does not count as rehearsed, None if it does: a red run, or a database that no run was on."""
-    record = results.get(act.part.digest)
-    runs = record.runs if record else ()
+    runs = runs_of(results, act)
     if red := [run for run in runs if not run.ok]:
         steps = ", ".join(name for name, ok in red[0].steps.items() if not ok)
         return f"its rehearsal failed ({steps}; {red[0].database}, {red[0].stage})"

@@ -1,4 +1,4 @@
-"""A PostgreSQL and a Redis of Debian's on loopback, for one rehearsal: made, used, gone."""
+"""A PostgreSQL, of the environment or of Debian, and a Redis on loopback, for one rehearsal: made, used, gone."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from maintain.lib.errors import ToolError
-from maintain.lib.server import free_port
+from maintain.lib.server import folders, free_port
 
 SECONDS = 60
 """How long a service may take to answer."""
@@ -23,20 +24,24 @@ POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
+def postgresql(programs: Path | None = None) -> Iterator[str]:
     """The URL of an empty database ``prefect``, as asyncpg's SQLAlchemy dialect takes it.
 
-    Raises ``missing-program`` and ``command-failed``.
+    ``programs`` is the folder of the server's programs, Debian's without. Raises ``missing-program`` and
+    ``command-failed``.
     """
-    programs = _programs()
+    programs = programs or _debian()
     port = free_port()
     with _folder() as folder:
         data = folder / "data"
-        _run([programs / "initdb", "--auth=trust", "--username=prefect", "--encoding=UTF8", "--no-sync", data])
+        options = ["--auth=trust", "--username=prefect", "--encoding=UTF8", "--no-locale", "--no-sync"]
+        _run([programs / "initdb", *options, data])
+        # In the file, as pg_ctl hands options to a shell, and each system's has other quotes.
         # fsync proves nothing here, and the database is gone in a minute.
-        options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
+        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(f"port = {port}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\nfsync = off\n")
         control: list[str | Path] = [programs / "pg_ctl", f"--pgdata={data}", f"--log={folder / 'log'}", "--wait"]
-        _run([*control, f"--timeout={SECONDS}", f"--options={options}", "start"])
+        _run([*control, f"--timeout={SECONDS}", "start"])
         try:
             address = ["--host=127.0.0.1", f"--port={port}", "--username=prefect"]
             _run([programs / "createdb", *address, "prefect"])
@@ -69,19 +74,27 @@ def redis() -> Iterator[str]:
             process.wait()
 
 
-def versions(*, redis: bool) -> dict[str, str]:
-    """The versions of the services that a rehearsal takes."""
-    programs = {"postgresql": str(_programs() / "postgres"), **({"redis": "redis-server"} if redis else {})}
+def versions(*, redis: bool, programs: Path | None = None) -> dict[str, str]:
+    """The versions of the services that a rehearsal takes; ``programs`` as for :func:`postgresql`."""
+    said_by = {"postgresql": str((programs or _debian()) / "postgres"), **({"redis": "redis-server"} if redis else {})}
     found = {}
-    for name, program in programs.items():
+    for name, program in said_by.items():
         said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
         number = re.search(r"\d+(\.\d+)+", said)
         found[name] = number[0] if number else "unknown"
     return found
 
 
-def _programs() -> Path:
-    """The folder of the newest PostgreSQL's programs. Raises ``missing-program``."""
+def programs_of(prefix: Path) -> Path:
+    """The folder of an environment's own PostgreSQL. Raises ``command-failed`` if it has none, against its purpose."""
+    for folder in folders(prefix):
+        if shutil.which("initdb", path=str(folder)):
+            return folder
+    raise ToolError("command-failed", "the environment has no PostgreSQL server", where=str(prefix))
+
+
+def _debian() -> Path:
+    """The folder of the newest PostgreSQL's programs of Debian. Raises ``missing-program``."""
     programs = max(POSTGRESQL.glob("*/bin"), key=lambda path: int(path.parent.name), default=None)
     if programs is None:
         raise _missing("PostgreSQL's server", "postgresql")
@@ -91,21 +104,49 @@ def _programs() -> Path:
 @contextmanager
 def _folder() -> Iterator[Path]:
     """A folder of the user that PostgreSQL runs as: its server refuses to run as root."""
+    if os.name == "nt":
+        # Python's temporary folders are their owner's alone there. An administrator's belong to the administrators,
+        # whose rights PostgreSQL gives up before it starts: a plain folder has those of the folder around it.
+        folder = Path(tempfile.gettempdir(), f"prefect-env-postgresql-{uuid4().hex}")
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        return
     with tempfile.TemporaryDirectory(prefix="prefect-env-postgresql-", ignore_cleanup_errors=True) as name:
-        if os.geteuid() == 0:
-            shutil.chown(name, "postgres", "postgres")
+        if owner := _owner():
+            os.chown(name, *owner)
         yield Path(name)
+
+
+def _owner() -> tuple[int, int] | None:
+    """User and group that PostgreSQL runs as if we are root, whom it refuses; None for ourselves."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    import pwd
+
+    users = {user.pw_name: user for user in pwd.getpwall()}
+    user = users.get("postgres") or users["nobody"]
+    return user.pw_uid, user.pw_gid
 
 
 def _run(words: list[str | Path]) -> None:
     command = [str(word) for word in words]
-    user = "postgres" if os.geteuid() == 0 else None
+    user, group = _owner() or (None, None)
+    # What PostgreSQL's programs take from variables is given here by options; a runner's own would win elsewhere.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # Its log goes to a file; a pipe would stay open as long as the server that pg_ctl leaves behind.
     with tempfile.TemporaryFile() as said:
-        done = subprocess.run(
-            command, user=user, group=user, extra_groups=[] if user else None, cwd="/", stdin=subprocess.DEVNULL,
-            stdout=said, stderr=said, check=False,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                command, user=user, group=group, extra_groups=[] if user else None, cwd="/", env=env,
+                stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False,
+            )  # fmt: skip
+        except OSError as error:  # a prefix below a folder of root's, for example
+            raise ToolError(
+                "unsupported-host", f"{Path(command[0]).name} cannot be started", where=command[0], why=str(error)
+            ) from error
         if done.returncode:
             said.seek(0)
             why = said.read().decode(errors="replace").strip()[-800:]

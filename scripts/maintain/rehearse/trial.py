@@ -64,6 +64,8 @@ class Subject:
     redis: bool = False
     """Whether its events can go through Redis: prefect-redis is beside it."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    postgresql: Path | None = None
+    """The folder of the PostgreSQL programs to take; Debian's without."""
 
     @property
     def serves(self) -> bool:
@@ -117,14 +119,19 @@ def whole(subject: Subject, database: str, former: Path | None = None) -> Iterat
         yield _quiet(server)
 
 
-def until(subject: Subject, wanted: str, database: str) -> Iterator[Step]:
-    """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again."""
+def until(
+    subject: Subject, wanted: str, database: str, pip: Path | None = None, former: Path | None = None
+) -> Iterator[Step]:
+    """The steps that lead to ``wanted``, for a bisection: as few as tell whether that one fails again.
+
+    ``pip check`` needs ``pip``'s wheel for it, and ``upgrade`` the ``former`` database.
+    """
     if wanted in STANDING:
-        yield from standing(subject, None)
-    elif wanted in ("server", "flow", "stop", "log"):
+        yield from standing(subject, pip)
+    elif wanted in ("server", "flow", "stop", "log") and former is None:
         yield from alive(subject, database, wanted)
     else:
-        yield from whole(subject, database)
+        yield from whole(subject, database, former)
 
 
 STANDING = ("pip check", "command groups")
@@ -171,7 +178,9 @@ def _served(subject: Subject, stack: ExitStack, database: str) -> tuple[Step, se
     """Start the server on its database, with what it needs; the step says what its routes answer."""
     settings = dict(subject.settings)
     if database == "postgresql":
-        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql())
+        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(
+            services.postgresql(subject.postgresql)
+        )
         if subject.redis:
             url = stack.enter_context(services.redis())
             settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
@@ -219,7 +228,8 @@ def _kept(server: servers.Server, former: Path) -> Step:
 
 def _stopped(server: servers.Server, seconds: float = 30) -> Step:
     ended = server.stop(seconds)
-    return Step("stop", ended, "it ends when it is asked to" if ended else f"it did not end within {seconds:.0f} s")
+    asked = "it is gone once it is killed" if servers.WINDOWS else "it ends when it is asked to"
+    return Step("stop", ended, asked if ended else f"it did not end within {seconds:.0f} s")
 
 
 def _quiet(server: servers.Server, seconds: float = 0) -> Step:
@@ -234,5 +244,5 @@ def _quiet(server: servers.Server, seconds: float = 0) -> Step:
 
 
 def _trouble(server: servers.Server) -> list[str]:
-    text = server.log.read_text(errors="replace")
+    text = server.log.read_text(encoding="utf-8", errors="replace")
     return [line.strip() for line in text.splitlines() if TROUBLE.search(line)]

@@ -122,12 +122,12 @@ def worker() -> str:
         process = subprocess.Popen(command, env=eager, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)
         try:
             until(lambda: process.poll() is not None or pool_is_there(client), f"the worker's pool; see {log}")
-            must(process.poll() is None, f"the worker ended with {process.poll()}: {log.read_text()[-800:]}")
+            must(process.poll() is None, f"the worker ended with {process.poll()}: {end_of(log)}")
             source = any_flow.from_source(source=str(HERE), entrypoint="flows.py:answer")
             with contextlib.redirect_stdout(sys.stderr):
                 deployment = source.deploy("trial", work_pool_name=POOL, print_next_steps=False, ignore_warnings=True)
             first = run_deployment(deployment, parameters={"question": "by hand"}, timeout=SECONDS, poll_interval=0.3)
-            must(first.state.name == "Completed", f"the worker's run is {first.state.name}: {log.read_text()[-800:]}")
+            must(first.state.name == "Completed", f"the worker's run is {first.state.name}: {end_of(log)}")
             Automation(
                 name="trial",
                 trigger=EventTrigger(expect={"trial.asked"}, posture="Reactive", threshold=1),
@@ -159,6 +159,11 @@ def worker() -> str:
             except subprocess.TimeoutExpired:
                 process.kill()
     return "2 runs of a deployment by a process worker, the second asked for by an automation"
+
+
+def end_of(log: Path) -> str:
+    """The last lines of a log, in the encoding that children write here (``PYTHONIOENCODING``)."""
+    return log.read_text(encoding="utf-8", errors="replace")[-800:]
 
 
 def pool_is_there(client: Any) -> bool:

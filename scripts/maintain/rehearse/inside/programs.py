@@ -15,7 +15,7 @@ def main(packages: list[str]) -> int:
         except PackageNotFoundError:  # it is no package of Python's, or nothing stands for it
             continue
         for script in scripts:
-            program = Path(sys.executable).with_name(script.name)
+            program = place(script.name)
             if not program.exists():
                 bad.append(f"{script.name}: not there")
             elif any(starts(program, option) for option in ("--version", "--help")):
@@ -25,6 +25,13 @@ def main(packages: list[str]) -> int:
     print(*good)  # noqa: T201
     print(*bad, sep="\n", file=sys.stderr)  # noqa: T201
     return int(bool(bad))
+
+
+def place(name: str) -> Path:
+    """Where the script lies: beside Python, in a folder and with a suffix of its own on Windows."""
+    if sys.platform == "win32":
+        return Path(sys.prefix, "Scripts", f"{name}.exe")
+    return Path(sys.executable).with_name(name)
 
 
 def starts(program: Path, option: str) -> bool:
