@@ -20,7 +20,7 @@ from maintain.lib.paths import MANIFEST
 
 Table = dict[str, Any]
 
-# pixi's defaults per kind of platform, in the order and spelling of its lock file (pixi 0.71 to 0.77). A build
+# pixi's defaults per kind of platform, in the order and spelling of its lock file (since pixi 0.71). A build
 # string that is not pixi's own (__linux=3.10=0) would count as a change of the platform.
 _ARCHSPEC = {
     "linux-64": "x86_64",
@@ -34,7 +34,7 @@ _DEFAULTS = {
     "osx": {"__unix": "0=0", "__osx": "13.0"},
     "win": {"__win": "10.0"},
 }
-# The keys of a platform entry, in the order in which pixi builds a name from them.
+# The keys of a platform entry, in the order in which pixi builds a name from them and writes them into its lock file.
 _VIRTUAL = {"glibc": "__glibc", "linux": "__linux", "macos": "__osx", "windows": "__win"}
 _TARGET_KEYS = frozenset({"dependencies", "tasks", "activation"})
 _FEATURE_KEYS = _TARGET_KEYS | {"target", "platforms"}
@@ -46,12 +46,12 @@ class Platform:
     """A conda subdir with the virtual packages the solver may rely on."""
 
     name: str
-    """pixi's name of the entry; another entry of the manifest refers to it by this."""
+    """pixi's name of the entry; another entry of the manifest refers to it by this, and so does pixi.lock.
+
+    pixi 0.71 to 0.77 wrote the aliases p1, p2, ... there instead; later ones read them, and write the name."""
     subdir: str
     virtual_packages: tuple[str, ...]
-    """As pixi.lock spells them, for example ``__glibc=2.17``."""
-    rich: bool
-    """True if the manifest declares virtual packages; pixi.lock then gives it an alias (p1, p2, ...)."""
+    """As pixi.lock spells and orders them, for example ``__glibc=2.17``."""
 
 
 @dataclass(frozen=True)
@@ -266,14 +266,17 @@ class _Reader:
                 raise self.bad(f"{subdir} is not a platform this project knows ({', '.join(_ARCHSPEC)})", *at)
             if subdir in found:
                 raise self.bad(f"platform {subdir} is declared twice", *at)
-            values = {**_DEFAULTS[kind], "__archspec": f"0={_ARCHSPEC[subdir]}"}
+            defaults = {**_DEFAULTS[kind], "__archspec": f"0={_ARCHSPEC[subdir]}"}
+            values: dict[str, str] = {}
             extra: list[str] = []
             for key, package in _VIRTUAL.items():
                 if key in declared:
-                    if package not in values:
+                    if package not in defaults:
                         raise self.bad(f"{key} means nothing on {subdir}", *at)
                     values[package] = self.string(declared[key], *at)
                     extra += [key, values[package].replace(".", "-")]
+            # pixi takes what is declared and appends the defaults that are not.
+            values |= {package: value for package, value in defaults.items() if package not in values}
             unknown = set(declared) - set(_VIRTUAL) - {"platform", "name"}
             if unknown:
                 raise self.bad(f"unknown key of platform {subdir}: {', '.join(sorted(unknown))}", *at)
@@ -282,7 +285,7 @@ class _Reader:
             if bool(extra) == (name == subdir):
                 raise self.bad(f"{name} is no valid name for this platform", *at)
             packages = tuple(f"{package}={value}" for package, value in values.items())
-            found[subdir] = Platform(name, subdir, packages, rich=bool(extra))
+            found[subdir] = Platform(name, subdir, packages)
         return found
 
     def feature(self, content: Table, platforms: dict[str, Platform], *at: str) -> Feature:

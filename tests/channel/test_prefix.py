@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from maintain.channel.check import checks
+from maintain.channel.check import checks, loaders
 from maintain.channel.release import of_host
 from maintain.channel.root import Root
 
@@ -83,6 +83,14 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> subprocess.C
 
 def test_a_prefix_stands_on_its_own(prefix: Path) -> None:
     assert [(item.name, item.found) for item in checks(prefix, OWN) if not item.ok] == []
+
+
+def test_only_packages_that_are_there_are_imported(tmp_path: Path) -> None:
+    """Line 1.4 has none of them, and is not broken for that."""
+    (tmp_path / "conda-meta").mkdir()
+    for stem in ("orjson-3.11.4-0", "greenlet-spun-1.0-0"):
+        (tmp_path / "conda-meta" / f"{stem}.json").touch()
+    assert loaders(tmp_path) == ["orjson"]
 
 
 def test_the_check_sees_a_program_that_obeys_ld_library_path(prefix: Path) -> None:

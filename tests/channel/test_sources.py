@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from channel.test_package import wheel
+from maintain.channel import __main__ as command
 from maintain.channel import pin, wheels
 from maintain.channel.debian import Archive, require_host, unpack
 from maintain.channel.release import BOOKWORM, RELEASES, TRIXIE, Release
@@ -253,6 +255,44 @@ def test_a_line_without_all_wheels_for_a_python_is_not_pinned_for_it(
     assert (caught.value.id, caught.value.exit_code) == ("hash-mismatch", Exit.VERIFICATION)
     assert str(TRIXIE) in caught.value.what
     assert "scripts/channel pin" in (caught.value.fix or "")
+
+
+def test_the_wheels_of_another_python_are_added_to_the_versions_that_are_pinned(
+    index: Path, compiled: dict[Release, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the index has by now: no version moves, no hash is lost, and what serves both Pythons stays as it is."""
+    for module in (pin, wheels):
+        monkeypatch.setattr(module, "RECIPES", tmp_path)
+    monkeypatch.setattr(pin, "resolve", lambda *_, **__: pytest.fail("it resolved"))
+    both = wheel(index, "both", f"{BOOKWORM.tag}-abi3-manylinux_2_17_x86_64", {})
+    old = [wheels.Pin("both", "1.0", (both.sha256,)), wheels.Pin("fast", "1.0", (compiled[BOOKWORM],)), served(index)]
+    wheel(index, "fast", f"{TRIXIE.tag}-{TRIXIE.tag}-manylinux_2_17_x86_64", {}, version="2.0")
+    wheel(index, "both", f"{TRIXIE.tag}-{TRIXIE.tag}-manylinux_2_17_x86_64", {})
+    path = tmp_path / "lines" / "3.txt"
+    path.parent.mkdir()
+    path.write_text("".join(map(wheels.requirement, old)))
+    assert CliRunner().invoke(command.cli, ["pin", "--hashes", "3"]).exit_code == 0
+    written = wheels.parse(path.read_text(), "3.txt")
+    assert written == [old[0], old[1]._replace(hashes=tuple(compiled.values())), old[2]]
+    text = path.read_text()
+    assert f"for Python {BOOKWORM.python} and one for {TRIXIE.python}" in text
+    pin.pin_wheels("3")
+    assert path.read_text() == text, "the second time nothing is to be added"
+
+
+def test_a_pinned_wheel_that_the_index_has_no_longer_is_not_replaced(
+    compiled: dict[Release, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pin, wheels):
+        monkeypatch.setattr(module, "RECIPES", tmp_path)
+    path = tmp_path / "lines" / "3.txt"
+    path.parent.mkdir()
+    before = wheels.requirement(wheels.Pin("fast", "1.0", ("0" * 64,)))
+    path.write_text(before)
+    with pytest.raises(ToolError) as caught:
+        pin.pin_wheels("3")
+    assert (caught.value.id, path.read_text()) == ("hash-mismatch", before)
+    assert compiled
 
 
 def test_pinning_without_a_resolver_says_which_program_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:

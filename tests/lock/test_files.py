@@ -18,6 +18,7 @@ from maintain.bounds import applying
 from maintain.bounds import load as load_bounds
 from maintain.bump import __main__ as bump
 from maintain.bump import changelog
+from maintain.check import satisfy
 from maintain.lib.errors import ToolError
 from maintain.lib.paths import ENVS, LOCK
 from maintain.lock import diff, lockfile
@@ -99,6 +100,22 @@ def test_sboms_list_what_is_locked_and_are_reproducible(tmp_path: Path) -> None:
 
 def test_rewriting_the_lock_changes_nothing() -> None:
     assert lockfile.text(load(), lockfile.read(LOCK).records) == LOCK.read_text(encoding="utf-8")
+
+
+def test_a_lock_with_the_platform_names_of_an_older_pixi_is_the_same_lock(tmp_path: Path) -> None:
+    """pixi 0.71 to 0.77 wrote p1, p2, ...; only the names are to be mended, by writing it again."""
+    manifest, text = load(), LOCK.read_text(encoding="utf-8")
+    rich = [platform.name for platform in manifest.platforms.values() if platform.name != platform.subdir]
+    older = text
+    for number, name in enumerate(rich, 1):
+        older = older.replace(name, f"p{number}")
+    path = tmp_path / "pixi.lock"
+    path.write_text(older, encoding="utf-8")
+    lock = lockfile.read(path)
+    assert lockfile.text(manifest, lock.records) == text
+    assert {finding.rule for finding in satisfy.findings(manifest, lock)} == {"platforms"}
+    assert len(list(satisfy.findings(manifest, lock))) == len(rich) == 2
+    assert not list(satisfy.options(older, str(path)))
 
 
 @given(st.data())

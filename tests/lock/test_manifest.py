@@ -55,13 +55,13 @@ def test_two_features_that_name_a_package_both_count(tmp_path: Path) -> None:
     assert parsed(tmp_path, text).environments["old"].specs("linux-64")["python"] == "<3.13,>=3.12,<3.14"
 
 
-def test_virtual_packages_are_spelled_as_pixi_spells_them(tmp_path: Path) -> None:
+def test_virtual_packages_are_spelled_and_ordered_as_pixi_does_it(tmp_path: Path) -> None:
     platforms = parsed(tmp_path, MANIFEST).platforms
     assert platforms["linux-64"].name == "linux-64-glibc-2-17-linux-3-10"
     assert platforms["linux-64"].virtual_packages == (
-        "__unix=0=0",
-        "__linux=3.10",
         "__glibc=2.17",
+        "__linux=3.10",
+        "__unix=0=0",
         "__archspec=0=x86_64",
     )
     assert platforms["win-64"].virtual_packages == ("__win=10.0", "__archspec=0=x86_64")

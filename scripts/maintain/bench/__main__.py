@@ -17,6 +17,7 @@ from maintain.lib.measure import Row
 SUITES: dict[str, str] = {
     "lock": "maintain.lock.bench",
     "activation": "maintain.bench.activation",
+    "demo": "maintain.bench.demo",
     "doctor": "maintain.bench.doctor",
     "bundle": "maintain.bundle.bench",
 }

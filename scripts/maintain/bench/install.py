@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from rattler import LockFile
 
-from maintain.bootstrap import uv_settings
+from maintain.bench.peer import call, ours, scratch, uv_venv
 from maintain.install.choice import Choice
 from maintain.lib.console import say
-from maintain.lib.errors import ToolError
 from maintain.lib.measure import Row, alternate, fresh
-from maintain.lib.paths import BUILD, LOCK, RECIPES, ROOT
+from maintain.lib.paths import LOCK, RECIPES
 
 LINE = "3"
 MIB = 2**20
@@ -25,37 +21,30 @@ MIB = 2**20
 
 def rows(channel: Choice, *, with_pip: bool) -> list[Row]:
     """Install times, size and package count of line 3 beside uv's, and pip's time on demand (it takes a minute)."""
-    uv = shutil.which("uv")
-    if not uv:
-        raise ToolError("missing-program", "uv is what we compare with", fix="install uv, then run scripts/bench again")
     pins = RECIPES / "lines" / f"{LINE}.txt"
     found = []
-    with tempfile.TemporaryDirectory(prefix="prefect-env-bench-", dir=_scratch()) as scratch:
+    with tempfile.TemporaryDirectory(prefix="prefect-env-bench-", dir=scratch()) as folder:
 
         def install(*options: str) -> Path:
-            prefix = fresh(Path(scratch))
-            _run([sys.executable, "-m", "maintain.install", "--quiet", "--line", LINE, "--prefix", str(prefix),
-                  "--channel", channel.channel, *options])  # fmt: skip
+            prefix = fresh(Path(folder))
+            ours("maintain.install", "--quiet", "--line", LINE, "--prefix", str(prefix),
+                 "--channel", channel.channel, *options)  # fmt: skip
             return prefix
 
         def uv_install(*options: str) -> Path:
-            venv = fresh(Path(scratch))
-            _run([uv, "venv", "-q", "--no-project", "--python", sys.executable, str(venv)])
-            _run([uv, "pip", "install", "-q", "--python", str(venv), "--no-deps", "--require-hashes", "-r", str(pins),
-                  *options])  # fmt: skip
-            return venv
+            return uv_venv(fresh(Path(folder)), pins, *options)
 
         def pip_install() -> None:
-            venv = fresh(Path(scratch))
-            _run([sys.executable, "-m", "venv", str(venv)])
-            _run([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes",
+            venv = fresh(Path(folder))
+            call([sys.executable, "-m", "venv", str(venv)])
+            call([str(venv / "bin" / "python"), "-m", "pip", "install", "-q", "--no-deps", "--require-hashes",
                   "-r", str(pins)])  # fmt: skip
 
         say("warming the caches ...")
-        ours, theirs = install(), uv_install()
-        sizes = _size(ours), _size(theirs)
+        mine, theirs = install(), uv_install()
+        sizes = _size(mine), _size(theirs)
         counts = (
-            len(list((ours / "conda-meta").glob("*.json"))),
+            len(list((mine / "conda-meta").glob("*.json"))),
             len(list(theirs.glob("lib/*/site-packages/*.dist-info"))),
         )
         say("installing in turn ...")
@@ -93,25 +82,19 @@ def _beside_conda_forge(channel: Choice, packages: int) -> list[Row]:
         for subdir in ("noarch", "linux-64"):
             index = json.loads((channel.folder / subdir / "repodata.json").read_text(encoding="utf-8"))
             weights |= {name: record["size"] for name, record in index["packages.conda"].items()}
-        ours = sum(weights.get(f"{name}.conda", 0) for name in _installed_stems(channel))
+        mine = sum(weights.get(f"{name}.conda", 0) for name in _installed_stems(channel))
         theirs = sum(record.size or 0 for record in records)
         rows.append(
-            Row("archives to fetch", ours / MIB, "conda-forge's prefect, locked for linux-64", theirs / MIB, "MiB")
+            Row("archives to fetch", mine / MIB, "conda-forge's prefect, locked for linux-64", theirs / MIB, "MiB")
         )
     return rows
 
 
 def _installed_stems(channel: Choice) -> list[str]:
-    done = _run([sys.executable, "-m", "maintain.install", "--quiet", "--json", "--dry-run", "--line", LINE,
-                 "--prefix", str(_scratch() / "nowhere"), "--channel", channel.channel])  # fmt: skip
+    done = ours("maintain.install", "--quiet", "--json", "--dry-run", "--line", LINE,
+                "--prefix", str(scratch() / "nowhere"), "--channel", channel.channel)  # fmt: skip
     stems: list[str] = json.loads(done)["added"]
     return stems
-
-
-def _scratch() -> Path:
-    folder = BUILD / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _size(folder: Path) -> int:
@@ -122,14 +105,3 @@ def _size(folder: Path) -> int:
         if not (entry := path.lstat()).st_mode & 0o040000
     }
     return sum(seen.values())
-
-
-def _run(command: list[str]) -> str:
-    env = {name: value for name, value in uv_settings(dict(os.environ)).items() if name != "PYTHONDONTWRITEBYTECODE"}
-    env["PYTHONPATH"] = str(ROOT / "scripts")
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ToolError(
-            "command-failed", f"a measured command failed: {' '.join(command[:4])} ...", why=done.stderr.strip()[-800:]
-        )
-    return done.stdout

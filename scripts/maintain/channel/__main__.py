@@ -13,6 +13,7 @@ from maintain.channel import build as builder
 from maintain.channel import sets
 from maintain.channel.index import listed
 from maintain.channel.pin import pin as pin_line
+from maintain.channel.pin import pin_wheels
 from maintain.channel.release import RELEASES, named
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import Exit, ToolError
@@ -144,14 +145,15 @@ def test(lines: tuple[str, ...], channel: Path, as_json: bool) -> int:
 
 
 @cli.command()
+@click.option("--hashes", is_flag=True, help="Keep the versions; add the wheels of Pythons that have none yet.")
 @click.argument("lines", nargs=-1)
 @tool
-def pin(lines: tuple[str, ...], as_json: bool) -> None:
+def pin(lines: tuple[str, ...], hashes: bool, as_json: bool) -> None:
     """Resolve LINES (all without any) anew with uv and write recipe/lines/LINE.txt."""
     paths = []
     for line in lines or _known():
-        say(f"resolving line {line} ...")
-        paths.append(str(pin_line(line)))
+        say(f"{'looking for wheels of' if hashes else 'resolving'} line {line} ...")
+        paths.append(str(pin_wheels(line) if hashes else pin_line(line)))
     emit(paths, lambda: out.print("\n".join(paths), markup=False), as_json=as_json)
 
 

@@ -33,10 +33,13 @@ from maintain.channel.specs import conda_name
 from maintain.lib.errors import ToolError
 
 LOADERS = ("greenlet", "sqlalchemy", "orjson")
-"""Packages of every line with extension modules; greenlet's wants libstdc++."""
+"""Packages with extension modules that every line but 1.4 has; greenlet's wants :data:`COMPILERS`."""
 
-LIBRARIES = ("libsqlite3.so", "libssl.so", "libcrypto.so", "libstdc++.so", "libgcc_s.so", "libz.so", "libexpat.so")
+LIBRARIES = ("libsqlite3.so", "libssl.so", "libcrypto.so", "libz.so", "libexpat.so")
 """What must come from the prefix."""
+
+COMPILERS = ("libstdc++.so", "libgcc_s.so")
+"""What must come from the prefix, too, where a package wants it."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def checks(prefix: Path, root: Root) -> Iterator[Check]:
         for library in (prefix / "lib").glob("lib*.so*"):
             shutil.copy(library, hostile)
         hostile_env = {"LD_LIBRARY_PATH": hostile}
+        expected = LIBRARIES + (COMPILERS if "greenlet" in loaders(prefix) else ())
         versions = f"Python {plain['python']}, SQLite {plain['sqlite']}, {plain['openssl']}"
         yield Check("modules", not plain["missing"], ", ".join(plain["missing"]) or versions)
         for name, result in (
@@ -103,7 +107,7 @@ def checks(prefix: Path, root: Root) -> Iterator[Check]:
             ("isolation, hostile LD_LIBRARY_PATH", probe(prefix, root, hostile_env, hostile)),
         ):
             wrong = result["outside"] + [
-                library for library in LIBRARIES if not any(library in path for path in result["inside"])
+                library for library in expected if not any(library in path for path in result["inside"])
             ]
             yield Check(name, not wrong, ", ".join(wrong) or ", ".join(result["inside"]))
         for program in ("openssl", "sqlite3"):
@@ -122,11 +126,16 @@ def checks(prefix: Path, root: Root) -> Iterator[Check]:
     yield Check("pip check", plain["pip_code"] == 0, plain["pip"])
 
 
+def loaders(prefix: Path) -> list[str]:
+    """Those of :data:`LOADERS` that are installed in ``prefix``."""
+    return [name for name in LOADERS if any((prefix / "conda-meta").glob(f"{name}-[0-9]*.json"))]
+
+
 def probe(prefix: Path, root: Root, env: dict[str, str], *folders: str) -> dict[str, Any]:
     """What ``probe.py`` says, run by the prefix's Python with no variables but ``env``; it also sees ``folders``."""
     script = Path(__file__).with_name("probe.py")
     binds = [prefix, script.parent, *map(Path, folders)]
-    done = _run([prefix / "bin" / "python", script, *LOADERS], root, binds, env)
+    done = _run([prefix / "bin" / "python", script, *loaders(prefix)], root, binds, env)
     if done.returncode:
         raise ToolError(
             "check-failed", "the Python of the prefix fails", where=str(prefix), why=done.stderr.strip()[-800:]

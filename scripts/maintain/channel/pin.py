@@ -15,7 +15,7 @@ from packaging.version import Version
 from maintain import bounds
 from maintain.bootstrap import uv_settings
 from maintain.channel.release import BOOKWORM, RELEASES, Release
-from maintain.channel.wheels import Pin, download, keep, requirement
+from maintain.channel.wheels import Pin, download, fetch, keep, kept, pins, requirement
 from maintain.lib.console import say
 from maintain.lib.errors import ToolError
 from maintain.lib.files import atomic_write, sha256_file
@@ -37,7 +37,22 @@ def pin(line: str) -> Path:
     prefect = _prefect(line)
     added = bounds.requirements(bounds.applying(bounds.load(RECIPES), prefect))
     versions = _versions(f"line {line}", [f"prefect=={prefect}", *map(str, added), *RUNTIME, "pip"])
-    found, pythons = hashed((Pin(name, version, ()) for name, version in versions.items()), f"line {line}")
+    return _write(line, [Pin(name, version, ()) for name, version in versions.items()])
+
+
+def pin_wheels(line: str) -> Path:
+    """Keep the versions and wheels that ``line`` is pinned to, and add the wheels of the Pythons that have none yet.
+
+    Raises ``hash-mismatch`` where the index no longer has what is pinned.
+    """
+    _prefect(line)
+    pinned = pins(line)
+    fetch(pinned, RESOLVED)
+    return _write(line, pinned)
+
+
+def _write(line: str, wanted: list[Pin]) -> Path:
+    found, pythons = hashed(wanted, f"line {line}")
     header = (
         f"# Line {line} of the stand-in channel: Prefect and all it needs on linux-64, each pinned to one wheel\n"
         f"# for Python {' and one for '.join(pythons)}. Made from pixi.toml and recipe/bounds.toml by:\n"
@@ -69,16 +84,17 @@ def _not_pinned(what: str, release: Release, error: ToolError) -> None:
 def hashed(wanted: Iterable[Pin], what: str, *, every: bool = False) -> tuple[list[Pin], list[str]]:
     """``wanted`` with the hashes of the wheels that the index has for each release, and the Pythons they are for.
 
+    Only what no wheel of the cache serves is asked for: a pure one, or one for several Pythons, is pinned once.
     A release for which some wheel is not to be had is left out, and said so of ``what``; with ``every`` it is an error.
     Raises ``network`` and ``hash-mismatch``.
     """
     hashes: dict[tuple[str, str], list[str]] = {pin[:2]: list(pin.hashes) for pin in wanted}
-    left = set(hashes)
     pythons: list[str] = []
     for release in RELEASES.values():
+        left = [Pin(*item, ()) for item, known in hashes.items() if not kept(Pin(*item, tuple(known)), release)]
         with tempfile.TemporaryDirectory(prefix="prefect-env-pin-") as folder:
             try:
-                found = download((Pin(*item, ()) for item in left), Path(folder), release)
+                found = download(left, Path(folder), release)
             except ToolError as error:
                 if every or not pythons or "no matching distribution" not in (error.why or "").lower():
                     raise
@@ -90,8 +106,6 @@ def hashed(wanted: Iterable[Pin], what: str, *, every: bool = False) -> tuple[li
                 sha256 = sha256_file(path)
                 if sha256 not in hashes[name, version]:
                     hashes[name, version].append(sha256)
-                if path.name.endswith("-none-any.whl"):  # the same for every release
-                    left.discard((name, version))
                 keep(path, sha256)
     return [Pin(*item, tuple(found)) for item, found in hashes.items()], pythons
 

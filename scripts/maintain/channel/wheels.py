@@ -149,28 +149,27 @@ def parse(text: str, source: str) -> list[Pin]:
 def fetch(wanted: Iterable[Pin], release: Release | None = None) -> dict[Pin, Wheel]:
     """The wheels of ``wanted`` for ``release`` (the host's), downloaded where the cache lacks them, verified always."""
     release = release or of_host()
-    store = cache_dir() / "stand-in" / "wheels"
-    store.mkdir(parents=True, exist_ok=True)
+    _store().mkdir(parents=True, exist_ok=True)
     wanted = sorted(set(wanted))
     with ThreadPoolExecutor() as pool:
-        kept = dict(zip(wanted, pool.map(lambda pin: _kept(store, pin, release), wanted), strict=True))
-    missing = [pin for pin, path in kept.items() if path is None]
+        there = dict(zip(wanted, pool.map(lambda pin: kept(pin, release), wanted), strict=True))
+    missing = [pin for pin, path in there.items() if path is None]
     if missing:
-        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=store) as folder:
+        with tempfile.TemporaryDirectory(prefix=".fetch-", dir=_store()) as folder:
             for path in download(missing, Path(folder), release):
                 keep(path, sha256_file(path))
-        kept |= {pin: _kept(store, pin, release) for pin in missing}
-    lost = [f"{pin.name} {pin.version}" for pin, path in kept.items() if path is None]
+        there |= {pin: kept(pin, release) for pin in missing}
+    lost = [f"{pin.name} {pin.version}" for pin, path in there.items() if path is None]
     if lost:
         raise ToolError(
             "hash-mismatch", f"the index gave another wheel of {', '.join(lost)}", fix="scripts/channel pin"
         )
-    return {pin: Wheel(path, pin) for pin, path in kept.items() if path}
+    return {pin: Wheel(path, pin) for pin, path in there.items() if path}
 
 
 def keep(path: Path, sha256: str) -> None:
     """Move a downloaded wheel into the cache, where its hash finds it."""
-    home = cache_dir() / "stand-in" / "wheels" / sha256
+    home = _store() / sha256
     home.mkdir(parents=True, exist_ok=True)
     shutil.move(path, home / path.name)
 
@@ -180,15 +179,19 @@ def requirement(pin: Pin) -> str:
     return f"{pin.name}=={pin.version}" + "".join(f" --hash=sha256:{sha256}" for sha256 in pin.hashes) + "\n"
 
 
-def _kept(store: Path, pin: Pin, release: Release) -> Path | None:
+def kept(pin: Pin, release: Release) -> Path | None:
     """The whole wheel of ``pin`` that serves ``release``, if the cache has one; a damaged one is dropped."""
     for sha256 in pin.hashes:
-        for path in (store / sha256).glob("*.whl"):
+        for path in (_store() / sha256).glob("*.whl"):
             if sha256_file(path) != sha256:
                 path.unlink()
             elif pin[:2] in BORROWED or serves(path.name, release):
                 return path
     return None
+
+
+def _store() -> Path:
+    return cache_dir() / "stand-in" / "wheels"
 
 
 def serves(file: str, release: Release) -> bool:

@@ -3,6 +3,7 @@
 The rules are pixi's own (crates/pixi_core/src/lock_file/satisfiability, 0.71 to 0.77): the same environments, the
 same channels in the same order, platforms with the same subdir and virtual packages, every spec and dependency
 satisfied by what is locked, nothing locked that nothing needs, no solve options that the manifest does not set.
+Only names of platforms are held to more: pixi takes others for up to date, but renames them when it next writes.
 """
 
 from __future__ import annotations
