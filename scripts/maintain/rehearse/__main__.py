@@ -35,6 +35,7 @@ TARGET = click.Path(dir_okay=False, path_type=Path)
 @click.option("--lock", type=FILE, default=LOCK, help="Another lock.")
 @click.option("--jobs", type=click.IntRange(1), default=perform.default_jobs(), show_default=True, help="Runs at once.")
 @click.option("--no-write", is_flag=True, help="Record nothing in envs/; say only what was seen.")
+@click.option("--pins", "only_pins", is_flag=True, help="Run nothing; pin the wheels that the lock asks for.")
 @click.option("--genuine", "is_genuine", is_flag=True, help="Install conda-forge's packages of this platform instead.")
 @click.option("--channel", metavar="URL|DIR", help="With --genuine: a mirror of conda-forge.")
 @click.option("--against", type=FILE, help="With --genuine: the lock before, to find what makes a set fail.")
@@ -48,6 +49,7 @@ def cli(
     lock: Path,
     jobs: int,
     no_write: bool,
+    only_pins: bool,
     is_genuine: bool,
     channel: str | None,
     against: Path | None,
@@ -65,6 +67,8 @@ def cli(
     """
     if not is_genuine and (channel or against or result):
         raise ToolError("bad-usage", "--channel, --against and --result need --genuine")
+    if only_pins and (is_genuine or is_merge or lock != LOCK):
+        raise ToolError("bad-usage", "--pins is for the clone's own lock, and takes no other mode")
     if releases and (is_genuine or is_merge):
         raise ToolError("bad-usage", "--release is for wheels")
     if is_merge:
@@ -77,6 +81,10 @@ def cli(
     acts = agenda(solution(lockfile.read(lock).records), requested(load()), names)
     book = Book()
     fresh = book.complete(act.part for act in acts)
+    if only_pins:
+        files = gate.save(ROOT, [], fresh)
+        emit(files, lambda: out.print("\n".join(files) or "nothing to pin", markup=False), as_json=as_json)
+        return int(Exit.DONE)
     stages = [prefix.stage(named(name)) for name in releases or RELEASES]
     found = shown(perform.perform(acts, stages, book.of, jobs), as_json=as_json)
     report(lock, found)

@@ -13,7 +13,7 @@ from maintain.channel.release import Release
 from maintain.channel.sets import PinSet
 from maintain.channel.wheels import Pin, fetch
 from maintain.lib.console import say
-from maintain.rehearse import culprit, prefix, trial
+from maintain.rehearse import culprit, perform, prefix, trial
 from maintain.rehearse.beside import MESSAGING
 from maintain.rehearse.book import Book
 from maintain.rehearse.culprit import Culprit, Versions
@@ -36,15 +36,16 @@ class Case:
 
 
 def culprit_of(good: Versions, bad: Versions, case: Case, book: Book, *, proven: bool = False) -> Culprit | None:
-    """Which of the projects that moved from ``good`` to ``bad`` is to blame; None if ``good`` fails as well.
+    """Which of the projects that moved from ``good`` to ``bad`` is to blame.
 
+    None if ``good`` fails as well, or ``bad`` does not fail again in the few steps that lead to the one that failed.
     ``proven`` says that ``good`` is known to run. ``book`` must have the pins of both.
     """
     moved = {*good.items()} ^ {*bad.items()}
     say(f"bisecting over {len({name for name, _ in moved})} projects that moved ...")
     with tempfile.TemporaryDirectory(prefix="prefect-env-hunt-", ignore_cleanup_errors=True) as name:
         dead = prober(case, book, Path(name))
-        if not proven and dead(dict(good)):
+        if not dead(dict(bad)) or (not proven and dead(dict(good))):
             return None
         return culprit.find(good, bad, dead, requirements(book, case.release))
 
@@ -52,22 +53,23 @@ def culprit_of(good: Versions, bad: Versions, case: Case, book: Book, *, proven:
 def prober(case: Case, book: Book, scratch: Path) -> Callable[[dict[str, str]], bool]:
     """What tells whether a set fails: the steps that lead to the one that failed, and no more."""
     stage = prefix.stage(case.release)
+    pip = perform.pip_wheel(scratch) if case.step == "pip check" else None
 
     def dead(versions: dict[str, str]) -> bool:
         pins = tuple(book.pins[item] for item in versions.items())
         place = prefix.make(PinSet("a mixture", pins + case.beside, ours=False, where=str(book.path)), stage, HOME)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         redis = any(pin.name == MESSAGING for pin in case.beside)
-        wrong = failure(Subject(place, versions.get("prefect", ""), folder, stage.inside, redis=redis), case)
+        wrong = failure(Subject(place, versions.get("prefect", ""), folder, stage.inside, redis=redis), case, pip)
         say(f"  {'dead: ' + ' '.join(wrong.found.split())[:160] if wrong else 'runs'}")
         return wrong is not None
 
     return dead
 
 
-def failure(subject: Subject, case: Case) -> Step | None:
+def failure(subject: Subject, case: Case, pip: Path | None = None) -> Step | None:
     """The first step that goes wrong on the way to the case's, None if none does."""
-    return next((step for step in trial.until(subject, case.step, case.database) if not step.ok), None)
+    return next((step for step in trial.until(subject, case.step, case.database, pip) if not step.ok), None)
 
 
 def requirements(book: Book, release: Release) -> culprit.Requires:

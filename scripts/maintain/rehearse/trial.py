@@ -178,9 +178,7 @@ def _served(subject: Subject, stack: ExitStack, database: str) -> tuple[Step, se
     """Start the server on its database, with what it needs; the step says what its routes answer."""
     settings = dict(subject.settings)
     if database == "postgresql":
-        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(
-            services.postgresql(subject.postgresql)
-        )
+        settings["PREFECT_API_DATABASE_CONNECTION_URL"] = stack.enter_context(services.postgresql(subject.postgresql))
         if subject.redis:
             url = stack.enter_context(services.redis())
             settings |= {**MESSAGING, "PREFECT_REDIS_MESSAGING_URL": url, "PREFECT_SERVER_DOCKET_URL": url}
