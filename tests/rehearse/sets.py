@@ -32,4 +32,10 @@ def book() -> Book:
 def pairs() -> list[dict[str, Any]]:
     """The planted pairs."""
     planted: list[dict[str, Any]] = tomllib.loads((HERE / "pairs.toml").read_text())["pair"]
+    for pair in planted:
+        if "red" in pair:
+            good = versions(pair["base"])
+            pair["moved"] = {
+                name: version for name, version in versions(pair["red"]).items() if good.get(name) != version
+            }
     return planted
