@@ -39,6 +39,7 @@ def test_second_run_keeps_the_server_when_asked(prefix: Path) -> None:
     done = script("demo", "--channel", standin("3"), "--prefix", prefix, "--keep", "--json")
     shown = json.loads(done.stdout)
     assert "up to date" in done.stderr
+    assert (shown["run"]["flow_runs"], shown["run"]["task_runs"]) == (1, 3), "of a demo kept before none is counted"
     try:
         for route in ("health", "ready", "admin/version", "flow_runs/filter"):
             body = b'{"limit": 1}' if route.endswith("filter") else None
