@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from maintain.channel.release import RELEASES, named
@@ -40,7 +41,12 @@ def rehearsed(manifest: Manifest, before: Solution, after: Solution, known: Evid
     try:
         fresh = book.complete(act.part for act in acts)
         stages = [prefix.stage(release) for release in RELEASES.values()]
-        found = list(perform.perform(acts, stages, book.of, perform.default_jobs()))
+        found = []
+        with closing(perform.perform(acts, stages, book.of, perform.default_jobs())) as trials:
+            for one in trials:
+                found.append(one)
+                if not one.run.ok:  # what is running ends, the rest is not tried
+                    break
     except ToolError as error:
         if error.id in ("unsupported-host", "missing-program"):
             error.fix = f"{error.fix}; or write it unproven with {ANYWAY}, and scripts/check will say so"

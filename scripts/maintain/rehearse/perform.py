@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -77,7 +77,7 @@ def perform(
     stages: Sequence[Stage],
     pins: Callable[[Act], PinSet],
     jobs: int,
-) -> Iterator[Trial]:
+) -> Generator[Trial, None, None]:
     """Try every act on those of ``stages`` that it is for; ``pins`` gives the wheels of an act.
 
     The older Prefects go first: their databases are what the newer ones have to upgrade. Raises what keeps a prefix
