@@ -114,12 +114,14 @@ def refusal(red: Trial, blamed: Culprit | None, native: Collection[str] = (), no
 
 def blame(red: Trial, failed: Step, before: Sequence[Act], known: Results, book: Book) -> Culprit | None:
     """Bisect from the act of ``before`` that is nearest to the red one; None if there is none, or if it fails too."""
-    bad = red.act.part.projects
+    bad = red.act.part
     candidates = [act for act in before if act.prefect and act.part.digest != red.act.part.digest]
     if not candidates or not red.act.prefect:
         return None
-    nearest = min(candidates, key=lambda act: len(set(act.part.projects.items()) ^ set(bad.items())))
+    nearest = min(candidates, key=lambda act: len(set(act.part.projects.items()) ^ set(bad.projects.items())))
     book.complete([nearest.part])
-    case = hunt.Case(failed.name, red.run.database, named(red.run.stage), tuple(beside.of(red.act.part)))
+    case = hunt.Case(
+        failed.name, red.run.database, named(red.run.stage), tuple(book.pins[pin[:2]] for pin in beside.of(bad))
+    )
     proven = results.lacking(known, nearest) is None
-    return hunt.culprit_of(nearest.part.projects, bad, case, book, proven=proven)
+    return hunt.culprit_of(nearest.part.projects, bad.projects, case, book, proven=proven)
