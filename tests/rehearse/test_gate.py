@@ -104,7 +104,7 @@ def test_what_is_dead_is_refused_with_the_one_to_blame(
         gate.rehearsed(load(), before, after, store.Evidence())
     error = caught.value
     assert error.id == "check-failed" and error.where == "recipe/bounds.toml"
-    assert "to blame: fastapi 0.136.3 -> 0.141.1 (found in 2 tries)" in str(error.why)
+    assert "to blame: fastapi 0.136.3 -> 0.141.1 (found by 2 more runs)" in str(error.why)
     assert 'spec = "fastapi<0.141.1"' in str(error.fix) and "scripts/recipe bounds && scripts/lock" in str(error.fix)
     ((good, bad, case, proven),) = cases
     assert (good["fastapi"], bad["fastapi"], case.step, case.release) == ("0.136.3", "0.141.1", "server", BOOKWORM)

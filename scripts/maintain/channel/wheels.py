@@ -23,7 +23,7 @@ from typing import NamedTuple
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from maintain.channel.release import Release, of_host, tags
-from maintain.lib.console import progress
+from maintain.lib.console import progress, say
 from maintain.lib.errors import ToolError
 from maintain.lib.files import sha256_file
 from maintain.lib.paths import RECIPES, cache_dir
@@ -32,6 +32,9 @@ BORROWED = {("pendulum", "2.1.2"): "3.9"}
 """Releases without a wheel for our Python whose C extensions are optional, and the Python whose wheel is taken
 instead; ``convert`` leaves the extensions out. So neither a compiler nor an unpinned build backend is needed.
 pendulum 2.1.2 falls back to Python code where its extensions are missing (pendulum/parsing, pendulum/helpers)."""
+
+WITHDRAWN = re.compile(r"yanked version: '([^']+)' candidate \(version (\S+) .*\nReason for being yanked: (.*)")
+"""What pip says of a wheel that its makers took back; by its exact version it is still to be had, and locked."""
 
 SHARDS = 3
 """How many pips download at once; more only compete for two cores."""
@@ -247,6 +250,8 @@ def _pip(lines: list[str], python: str, release: Release, folder: Path) -> None:
         )
     if done.returncode:
         raise _explain(done.stderr, release)
+    for name, version, reason in WITHDRAWN.findall(done.stderr):
+        say(f"withdrawn by its makers: {name} {version}: {reason.strip()}")
 
 
 def _explain(text: str, release: Release) -> ToolError:

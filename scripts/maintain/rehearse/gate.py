@@ -107,7 +107,7 @@ def refusal(red: Trial, blamed: Culprit | None, native: Collection[str] = (), no
         "check-failed",
         what,
         where="recipe/bounds.toml",
-        why=f"{why}\nto blame: {hunt.told(blamed)} (found in {blamed.tries} tries{note and f'; {note}'})",
+        why=f"{why}\nto blame: {hunt.told(blamed)} (found by {blamed.tries} more runs{note and f'; {note}'})",
         fix=f"add these lines, then run scripts/recipe bounds && scripts/lock\n{lines}",
     )
 

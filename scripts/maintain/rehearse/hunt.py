@@ -99,7 +99,8 @@ def bound(blamed: Culprit, prefect: str, seen: str, native: Collection[str] = ()
     ``native`` are those that go by conda's name, as the Python index has no such package.
     """
     major, minor = prefect.split(".")[:2]
-    last = (seen.strip().splitlines() or ["dead"])[-1]
+    # What is already known to be to blame is no reason for another bound.
+    last = ([line for line in seen.strip().splitlines() if " is to blame: " not in line] or ["dead"])[-1]
     reason = last.replace("\\", "\\\\").replace('"', "'")[:200]
     lines = []
     for name, (_, new) in blamed.moved.items():
