@@ -166,7 +166,7 @@ def linux_only(job: Job) -> set[str]:
 
 
 def _before(scratch: Path) -> Path | None:
-    """A database that Prefect 2.20 left, with a flow run in it; None, and said so, where it cannot be had."""
+    """A database that Prefect 2.20 left, with a flow run in it. Raises ``check-failed`` if that does not run."""
     line = replace(sets.of_line(BEFORE), ours=False)
     stage = Stage(BOOKWORM, prefix.stage(BOOKWORM).root)
     place = prefix.make(line, stage)

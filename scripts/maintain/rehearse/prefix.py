@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ from maintain.channel.sets import PinSet
 from maintain.install.choice import Choice
 from maintain.install.engine import install
 from maintain.install.plan import Package, Plan
+from maintain.lib.files import exclusive
 from maintain.lib.paths import BUILD
 
 HOME = BUILD / "rehearsal"
@@ -36,7 +40,14 @@ class Stage:
         return self.root.command(list(words), binds=BINDS)
 
 
-BINDS = (BUILD.parent, Path("/tmp"))  # noqa: S108 - bound as a whole: scratch folders are somewhere in it
+BINDS = (BUILD.parent, Path(tempfile.gettempdir()))
+"""The folders that a stage sees: the clone, and scratch."""
+
+KEEP = 30
+"""Days for which a prefix that is not used stays."""
+
+WAIT = 600.0
+"""Seconds to wait for another rehearsal that makes the same prefix."""
 
 
 def stage(release: Release) -> Stage:
@@ -51,6 +62,12 @@ def make(wanted: PinSet, on: Stage, home: Path | None = None) -> Path:
     :func:`maintain.channel.build.build_channel` and :func:`maintain.install.engine.install`.
     """
     home = home or HOME / f"{key(wanted)}-{on.release.name}"
+    with exclusive(home.parent / f".{home.name}.lock", what=f"the prefix in {home}", wait=WAIT):
+        _prune(home.parent)
+        return _make(wanted, on, home)
+
+
+def _make(wanted: PinSet, on: Stage, home: Path) -> Path:
     channel = home / "channel"
     _, made = packages([wanted], on.release)
     shutil.rmtree(channel, ignore_errors=True)
@@ -67,7 +84,16 @@ def make(wanted: PinSet, on: Stage, home: Path | None = None) -> Path:
     choice = Choice(channel.as_uri(), True, "a rehearsal")
     prefix = home / "prefix"
     install(prefix, choice, planner=lambda *_: plan, inside=on.inside)
+    os.utime(home)
     return prefix
+
+
+def _prune(folder: Path) -> None:
+    """Drop the prefixes that no rehearsal has used for :data:`KEEP` days: those of locks that are gone."""
+    oldest = time.time() - KEEP * 86400
+    for channel in folder.glob("*/channel"):
+        if channel.parent.stat().st_mtime < oldest:
+            shutil.rmtree(channel.parent, ignore_errors=True)
 
 
 def key(wanted: PinSet) -> str:
