@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from install.conftest import command, environ
+from maintain.channel import sets
+from maintain.channel.specs import conda_name
 from maintain.install import conda_meta
 from maintain.lib.paths import cache_dir
 from support.commands import run
@@ -38,6 +40,13 @@ def inside(prefix: Path, code: str) -> str:
     """What ``code`` prints in a shell where the prefix is active."""
     script = f"set -eu\n. {shlex.quote(str(prefix / 'activate'))}\n{code}\n"
     return run(["bash", "-c", script]).stdout.strip()
+
+
+def test_every_python_package_is_at_its_locked_version(installed: Path) -> None:
+    there = {name: record["version"] for name, record in conda_meta.load(installed).items()}
+    locked = sets.locked_part("default").projects
+    assert len(locked) > 100
+    assert {name: there.get(conda_name(name)) for name in locked} == locked
 
 
 def test_prefect_runs_in_the_activated_environment(installed: Path, tmp_path: Path) -> None:
