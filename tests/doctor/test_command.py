@@ -129,7 +129,7 @@ def test_telemetry_that_cannot_get_out(subject: Subject, monkeypatch: pytest.Mon
     ("revision", "status", "words"),
     [
         ("91e2b8f3d6a4", Status.OK, "of Prefect 3.9.1"),
-        ("b23c83a12cb4", Status.WARN, "of Prefect 2.20.26"),
+        ("b23c83a12cb4", Status.WARN, "of Prefect 2.20.26 to 2.20.27"),
         ("unheard-of", Status.FAIL, "does not know"),
         (None, Status.SKIP, "no tables yet"),
     ],
@@ -164,6 +164,7 @@ def test_versions_are_ordered_by_stage() -> None:
         "2.8.6",
         "2.8.10",
         "2.20.26",
+        "2.20.27",
         "3.0.0rc1",
         "3.0",
         "3.8.8",
@@ -219,7 +220,7 @@ def test_a_dead_pair_is_mended_by_what_installed_it(subject: Subject) -> None:
     ("revision", "writer"),
     [
         ("9725c1cbee35", "Prefect 2.0a10"),
-        ("20fbd53b3cef", "Prefect 2.20.26"),
+        ("20fbd53b3cef", "Prefect 2.20.26 to 2.20.27"),
         ("14806cb26270", "Prefect 3.8.3"),
         ("a3b9c7d2e5f1", "Prefect 3.8.8"),
         ("27d8f4e1a6c9", "Prefect 3.9.1"),
@@ -233,7 +234,7 @@ def test_who_wrote_a_database(revision: str, writer: str | None) -> None:
 def test_a_revision_between_releases_is_placed() -> None:
     order, _ = revisions.table("sqlite")
     after = order[order.index("20fbd53b3cef") + 1]
-    assert revisions.written_by("sqlite", after) == "a Prefect newer than 2.20.26 and before 3.0.0"
+    assert revisions.written_by("sqlite", after) == "a Prefect newer than 2.20.27 and before 3.0.0"
 
 
 def test_the_table_of_revisions_is_that_of_the_lines() -> None:

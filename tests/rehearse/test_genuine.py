@@ -392,7 +392,7 @@ def test_the_package_to_blame_is_found_among_the_channels(
 ) -> None:
     error = blamed(moved, tmp_path, monkeypatch, "2.0")
     assert error and error.why and error.fix
-    assert "to blame: widget 1.0 -> 2.0 (found in " in error.why
+    assert "to blame: widget 1.0 -> 2.0 (found by " in error.why
     assert "mixtures that could not be installed, which says nothing: " in error.why, "native wants its own Python"
     assert 'prefect = ">=3.6,<3.7"\nspec = "widget<2.0"' in error.fix and 'dead = ["2.0"]' in error.fix
 

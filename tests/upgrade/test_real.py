@@ -125,14 +125,14 @@ def test_a_newer_database_is_explained_and_downgraded(prefix: Prefixes, seeded: 
     database = seeded("3", home)
     status = cli(prefix("2.20"), home, "db", "status", "--json", code=1)
     problem = json.loads(status.stdout)["problem"]
-    assert problem["what"] == "the database is newer than Prefect 2.20.26"
+    assert problem["what"] == "the database is newer than Prefect 2.20.27"
     assert "Prefect 3.9.1" in problem["why"]
     assert "prefect-env db downgrade --revision 20fbd53b3cef" in problem["fix"]
     refused = cli(prefix("3"), home, "upgrade", "run", "--to", prefix("2.20"), "--yes", code=1)
     assert "prefect server database downgrade -y -r 20fbd53b3cef" in refused.stderr
 
     before = digest(database)
-    cli(prefix("3"), home, "db", "downgrade", "--to", "2.20.26", "--yes")
+    cli(prefix("3"), home, "db", "downgrade", "--to", "2.20.27", "--yes")
     assert json.loads(cli(prefix("2.20"), home, "db", "status", "--json").stdout)["revision"] == "20fbd53b3cef"
     assert read(prefix("2.20"), home) == "1 nightly planted-secret"
     cli(prefix("3"), home, "upgrade", "rollback", "--yes")

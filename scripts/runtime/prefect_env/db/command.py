@@ -214,7 +214,7 @@ def upgrade(
 
 @db.command()
 @click.option("--revision", help="The alembic revision to go down to.")
-@click.option("--to", "release", help="The Prefect release to go down to, for example 2.20.26.")
+@click.option("--to", "release", help="The Prefect release to go down to, for example 2.20.27.")
 @url_option
 @backups_option
 @server_option
@@ -236,7 +236,7 @@ def downgrade(
     \b
     To be run in the environment of the newer Prefect.
     Example:
-      prefect-env db downgrade --to 2.20.26
+      prefect-env db downgrade --to 2.20.27
     """
     prefix, database = _here(url)
     known = prefix.revisions(database.kind)
