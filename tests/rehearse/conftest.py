@@ -1,17 +1,13 @@
-"""The host that a rehearsal needs, and a small lock with Prefect in it."""
+"""The host that a rehearsal needs."""
 
 from __future__ import annotations
 
 import pytest
 
-from maintain.channel.debian import require_host
-from maintain.lib.errors import ToolError
+from support.standin import standin
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def host() -> None:
-    """Skips where no stand-in can be made."""
-    try:
-        require_host()
-    except ToolError as error:
-        pytest.skip(f"{error.what}: {error.why}")
+    """Skips, with the reason, where no stand-in can be made: a rehearsal takes the same Debian packages and wheels."""
+    standin()

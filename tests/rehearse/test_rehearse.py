@@ -26,7 +26,7 @@ SERVER = ("server", "flow", "worker", "commands", "stop", "pip check", "command 
 
 
 @pytest.fixture(scope="module")
-def stages() -> list[str]:
+def stages(host: None) -> list[str]:
     """The releases that programs can be run on here."""
     found = []
     for release in RELEASES.values():

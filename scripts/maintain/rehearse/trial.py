@@ -68,11 +68,6 @@ class Subject:
     """The folder of the PostgreSQL programs to take; Debian's without."""
 
     @property
-    def serves(self) -> bool:
-        """Whether the package holds a server; Prefect 1's does not."""
-        return not self.prefect.startswith("1.")
-
-    @property
     def modern(self) -> bool:
         """Whether it is a Prefect 3, which has what ``inside/`` tries."""
         return int(self.prefect.partition(".")[0]) >= 3
