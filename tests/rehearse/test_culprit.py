@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maintain import bounds
 from maintain.rehearse import hunt
 from maintain.rehearse.culprit import Culprit, find, mended
 
@@ -74,11 +77,13 @@ def test_a_mixture_that_its_own_metadata_refuses_is_mended() -> None:
 
 
 @pytest.mark.parametrize("seen", ['RuntimeError: it "died"\n', "", "one\ntwo \\ three"])
-def test_the_bound_to_add_is_one_that_the_house_reads(seen: str) -> None:
-    import tomllib
-
+def test_the_bound_to_add_is_one_that_the_house_reads(seen: str, tmp_path: Path) -> None:
     blamed = Culprit({"fastapi": ("0.136.3", "0.141.1"), "gone": ("1", None)}, 3)
     assert hunt.told(blamed) == "fastapi 0.136.3 -> 0.141.1, gone 1 -> absent"
-    (entry,) = tomllib.loads(hunt.bound(blamed, "3.6.24", seen))["bound"]
+    text = hunt.bound(blamed, "3.6.24", seen)
+    (entry,) = tomllib.loads(text)["bound"]
     assert (entry["prefect"], entry["spec"], entry["dead"]) == (">=3.6,<3.7", "fastapi<0.141.1", ["0.141.1"])
     assert entry["reason"] and entry["source"]
+    native = hunt.bound(Culprit({"openssl": ("3.5.0", "3.6.0")}, 1), "3.6.24", seen, {"openssl"})
+    (tmp_path / bounds.FILE).write_text(f"{text}\n{native}\n", encoding="utf-8")
+    assert [one.conda for one in bounds.load(tmp_path)] == ["fastapi <0.141.1", "openssl <3.6.0"]

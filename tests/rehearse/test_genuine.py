@@ -28,7 +28,7 @@ from maintain.lock import lockfile
 from maintain.lock.package import Package, Solution, solution
 from maintain.manifest import load
 from maintain.rehearse import __main__ as command
-from maintain.rehearse import conda, genuine, merge, perform, services, trial
+from maintain.rehearse import conda, genuine, merge, perform, prefix, services, trial
 from maintain.rehearse.agenda import NONE, SQLITE, Act, agenda
 from maintain.rehearse.culprit import Culprit
 from maintain.rehearse.genuine import HERE, Source
@@ -52,7 +52,7 @@ case "$1" in *programs.py) ! grep dead "$CONDA_PREFIX/share/tool.txt" ;; esac
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prefixes, caches and reports below the test's folder; no pip, which the fake Python does not run anyway."""
     monkeypatch.setattr(genuine, "HOME", tmp_path / "home")
-    monkeypatch.setattr(command, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(prefix, "HOME", tmp_path / "build")
 
 
 @pytest.fixture

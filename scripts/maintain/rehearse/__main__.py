@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterable
@@ -15,8 +14,8 @@ from maintain.channel.release import RELEASES, named
 from maintain.lib import console
 from maintain.lib.console import emit, main, out, say, tool
 from maintain.lib.errors import Exit, ToolError
-from maintain.lib.files import atomic_write
-from maintain.lib.paths import BUILD, LOCK, ROOT
+from maintain.lib.files import atomic_write, sha256_file
+from maintain.lib.paths import LOCK, ROOT
 from maintain.lock import lockfile
 from maintain.lock.package import solution
 from maintain.manifest import load
@@ -171,8 +170,8 @@ def ended(found: list[Trial], *, as_json: bool) -> int:
 
 def report(lock: Path, found: list[Trial]) -> Path:
     """Write all that was seen, by the lock's hash; the file."""
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    path = BUILD / "rehearsal" / f"{digest[:16]}.json"
+    digest = sha256_file(lock)
+    path = prefix.HOME / f"{digest[:16]}.json"
     data: dict[str, Any] = {"lock": digest, "runs": [perform.as_dict(trial) for trial in found]}
     atomic_write(path, json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     say(f"all that was seen: {path}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from packaging.specifiers import SpecifierSet
 
 from maintain.channel.locked import Part
-from maintain.channel.wheels import Pin
 
 MESSAGING = "prefect-redis"
 
@@ -14,11 +13,9 @@ BESIDE: tuple[tuple[str, str, str], ...] = ((">=3.6,<3.7", MESSAGING, "0.2.10"),
 prefect-redis 0.2.12 and later ask for Prefect 3.7.4 (their Requires-Dist); Prefect before 3.6 needs no Redis."""
 
 
-def of(part: Part) -> list[Pin]:
-    """What goes beside a part, without hashes."""
+def of(part: Part) -> list[tuple[str, str]]:
+    """What goes beside a part: (project of the Python index, version)."""
     prefect = part.version("prefect")
     return [
-        Pin(name, version, ())
-        for releases, name, version in BESIDE
-        if prefect and SpecifierSet(releases).contains(prefect)
+        (name, version) for releases, name, version in BESIDE if prefect and SpecifierSet(releases).contains(prefect)
     ]

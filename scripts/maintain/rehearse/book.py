@@ -50,15 +50,11 @@ class Book:
         self.pins |= {pin[:2]: pin for pin in found}
         return found
 
-    def set_of(self, name: str, part: Part) -> PinSet:
-        """The wheels of a part with what runs beside it; :meth:`complete` must have had it."""
-        return PinSet(name, tuple(self.pins[item] for item in items(part)), ours=False, where=str(self.path))
-
     def of(self, act: Act) -> PinSet:
-        """:meth:`set_of` for an act of an agenda."""
-        return self.set_of(act.title, act.part)
+        """The wheels of an act with what runs beside them; :meth:`complete` must have had its part."""
+        return PinSet(act.title, tuple(self.pins[item] for item in items(act.part)), ours=False, where=str(self.path))
 
 
 def items(part: Part) -> list[Item]:
     """What stands for a part, and what runs beside it."""
-    return [*part.projects.items(), *(pin[:2] for pin in beside.of(part))]
+    return [*part.projects.items(), *beside.of(part)]

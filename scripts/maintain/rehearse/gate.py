@@ -21,7 +21,6 @@ from maintain.rehearse.book import Book
 from maintain.rehearse.culprit import Culprit
 from maintain.rehearse.perform import Trial
 from maintain.rehearse.results import Record, Results
-from maintain.rehearse.trial import Step
 
 ANYWAY = "--unrehearsed"
 """The option that writes a lock which nobody has run, marked as such."""
@@ -91,7 +90,7 @@ def save(root: Path, found: Sequence[Trial], pins: Sequence[Pin] = ()) -> list[s
 
 def refused(red: Trial, before: Sequence[Act], known: Results, book: Book) -> ToolError:
     """Why a lock is not written: what failed, the package to blame as far as it can be found, the line to add."""
-    return refusal(red, blame(red, red.failed()[0], before, known, book))
+    return refusal(red, blame(red, before, known, book))
 
 
 def refusal(red: Trial, blamed: Culprit | None, native: Collection[str] = (), note: str = "") -> ToolError:
@@ -112,7 +111,7 @@ def refusal(red: Trial, blamed: Culprit | None, native: Collection[str] = (), no
     )
 
 
-def blame(red: Trial, failed: Step, before: Sequence[Act], known: Results, book: Book) -> Culprit | None:
+def blame(red: Trial, before: Sequence[Act], known: Results, book: Book) -> Culprit | None:
     """Bisect from the act of ``before`` that is nearest to the red one; None if there is none, or if it fails too."""
     bad = red.act.part
     candidates = [act for act in before if act.prefect and act.part.digest != red.act.part.digest]
@@ -121,7 +120,7 @@ def blame(red: Trial, failed: Step, before: Sequence[Act], known: Results, book:
     nearest = min(candidates, key=lambda act: len(set(act.part.projects.items()) ^ set(bad.projects.items())))
     book.complete([nearest.part])
     case = hunt.Case(
-        failed.name, red.run.database, named(red.run.stage), tuple(book.pins[pin[:2]] for pin in beside.of(bad))
+        red.failed()[0].name, red.run.database, named(red.run.stage), tuple(book.pins[item] for item in beside.of(bad))
     )
     proven = results.lacking(known, nearest) is None
     return hunt.culprit_of(nearest.part.projects, bad.projects, case, book, proven=proven)

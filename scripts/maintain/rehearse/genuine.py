@@ -23,18 +23,19 @@ from maintain.install.network import CONDA_FORGE
 from maintain.install.plan import Plan
 from maintain.lib.console import say
 from maintain.lib.errors import Exit, ToolError
-from maintain.lib.paths import BUILD, LOCK
+from maintain.lib.paths import LOCK
 from maintain.lock.package import Package, Solution
 from maintain.rehearse import beside, conda, culprit, gate, perform, services, trial
 from maintain.rehearse.agenda import POSTGRESQL, Act, agenda
 from maintain.rehearse.book import Book
 from maintain.rehearse.culprit import Culprit
+from maintain.rehearse.hunt import verdict
 from maintain.rehearse.page import GENUINE
 from maintain.rehearse.perform import Trial
+from maintain.rehearse.prefix import HOME
 from maintain.rehearse.trial import Step, Subject
 
 HERE = str(Subdir.current())
-HOME = BUILD / "rehearsal"
 STAND_IN = "stand-in"
 """The stage of what a stand-in channel gave: Debian's libraries and wheels, whatever they are called there."""
 
@@ -142,7 +143,7 @@ def _subject(act: Act, place: Path, scratch: Path, prefect: str | None) -> Subje
 def _messaging(act: Act, folder: Path) -> Path | None:
     """A folder with prefect-redis, which conda-forge has not; None where no Redis, or no wheel for it, is at hand."""
     known = Book().pins
-    pins = [known[pin[:2]] for pin in beside.of(act.part) if pin[:2] in known]
+    pins = [known[item] for item in beside.of(act.part) if item in known]
     if not pins or not shutil.which("redis-server"):
         return None
     target = folder / "beside"
@@ -203,8 +204,7 @@ class Hunt:
             install(place, self.of.choice, planner=planner)
             subject = _subject(self.red.act, place, self.scratch, versions.get("prefect"))
             former = self.former if wanted == "upgrade" else None
-            steps = trial.until(subject, wanted, self.red.run.database, pip, former)
-            wrong = next((step for step in steps if not step.ok), None)
+            wrong = trial.failure(subject, wanted, self.red.run.database, pip, former)
         except ToolError as error:
             if error.id == "unsatisfiable":
                 self.unsolved += 1
@@ -213,8 +213,7 @@ class Hunt:
             if error.exit_code != Exit.CHECK_FAILED:
                 raise
             wrong = Step("start", False, f"{error.what}: {error.why}")
-        say(f"  {'dead: ' + ' '.join(wrong.found.split())[:160] if wrong else 'runs'}")
-        return wrong is not None
+        return verdict(wrong)
 
 
 def refused(found: Sequence[Trial], before: Solution, after: Solution, of: Source, scratch: Path) -> ToolError | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -60,16 +61,16 @@ def prober(case: Case, book: Book, scratch: Path) -> Callable[[dict[str, str]], 
         place = prefix.make(PinSet("a mixture", pins + case.beside, ours=False, where=str(book.path)), stage, HOME)
         folder = Path(tempfile.mkdtemp(dir=scratch))
         redis = any(pin.name == MESSAGING for pin in case.beside)
-        wrong = failure(Subject(place, versions.get("prefect", ""), folder, stage.inside, redis=redis), case, pip)
-        say(f"  {'dead: ' + ' '.join(wrong.found.split())[:160] if wrong else 'runs'}")
-        return wrong is not None
+        subject = Subject(place, versions.get("prefect", ""), folder, stage.inside, redis=redis)
+        return verdict(trial.failure(subject, case.step, case.database, pip))
 
     return dead
 
 
-def failure(subject: Subject, case: Case, pip: Path | None = None) -> Step | None:
-    """The first step that goes wrong on the way to the case's, None if none does."""
-    return next((step for step in trial.until(subject, case.step, case.database, pip) if not step.ok), None)
+def verdict(wrong: Step | None) -> bool:
+    """Whether a mixture is dead, by the step that went wrong in it; said for who waits."""
+    say(f"  {'dead: ' + ' '.join(wrong.found.split())[:160] if wrong else 'runs'}")
+    return wrong is not None
 
 
 def requirements(book: Book, release: Release) -> culprit.Requires:
@@ -101,7 +102,7 @@ def bound(blamed: Culprit, prefect: str, seen: str, native: Collection[str] = ()
     major, minor = prefect.split(".")[:2]
     # What is already known to be to blame is no reason for another bound.
     last = ([line for line in seen.strip().splitlines() if " is to blame: " not in line] or ["dead"])[-1]
-    reason = last.replace("\\", "\\\\").replace('"', "'")[:200]
+    reason = json.dumps(last[:200], ensure_ascii=False)  # a string of TOML as well
     lines = []
     for name, (_, new) in blamed.moved.items():
         if new is not None:
@@ -109,8 +110,8 @@ def bound(blamed: Culprit, prefect: str, seen: str, native: Collection[str] = ()
                 "[[bound]]",
                 f'prefect = ">={major}.{minor},<{major}.{int(minor) + 1}"',
                 f'conda = "{name} <{new}"' if name in native else f'spec = "{name}<{new}"',
-                f'reason = "{reason}"',
+                f"reason = {reason}",
                 f'source = "scripts/rehearse: Prefect {prefect} with {name} {new}"',
-                f'dead = ["{new}"]',
+                *([] if name in native else [f'dead = ["{new}"]']),  # `dead` goes with `spec` alone
             ]
     return "\n".join(lines)

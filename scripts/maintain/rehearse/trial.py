@@ -130,6 +130,13 @@ def until(
         yield from whole(subject, database, former)
 
 
+def failure(
+    subject: Subject, wanted: str, database: str, pip: Path | None = None, former: Path | None = None
+) -> Step | None:
+    """The first step that goes wrong on the way to ``wanted`` (:func:`until`), None if none does."""
+    return next((step for step in until(subject, wanted, database, pip, former) if not step.ok), None)
+
+
 STANDING = ("pip check", "command groups")
 """The steps that need no server."""
 
